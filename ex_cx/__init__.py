@@ -1,0 +1,1 @@
+"""Link employee experience to customer outcomes: panel regressions, mediation, honest errors."""

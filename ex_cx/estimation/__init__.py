@@ -1,0 +1,1 @@
+"""The numerics: compress once, then fit, resample, jackknife."""

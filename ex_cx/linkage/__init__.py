@@ -1,0 +1,1 @@
+"""Raw exports become one linked unit x period panel."""
