@@ -1,0 +1,73 @@
+# Every target sets itself up: a fresh clone and python3 (3.11 or newer) are enough.
+# Set-up happens once per extra and again when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BENCH := .venv-bench
+
+# Bytecode written once makes every later start two to three times faster.
+unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
+
+.PHONY: help demo lab test check format bench calibrate picture clean
+
+help:
+	@echo "make demo       a full study on the embedded data; prints where index.html lies"
+	@echo "make lab        JupyterLab on the notebooks"
+	@echo "make test       the tests"
+	@echo "make check      lint, format and types"
+	@echo "make format     put the code in its layout"
+	@echo "make bench      time against the peers; writes docs/benchmarks.md"
+	@echo "make calibrate  bias and coverage over 1,000 simulated panels"
+	@echo "make picture    docs/report.png from the demo's report (needs Chromium)"
+	@echo "make clean      remove the environments, the runs and the caches"
+
+demo: $(VENV)/.study
+	$(BIN)/ex-cx demo
+
+lab: $(VENV)/.lab
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+test: $(VENV)/.test
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+calibrate: $(VENV)/.test
+	$(BIN)/python -m tests.calibration
+
+picture: $(VENV)/.test
+	$(BIN)/python docs/picture.py
+
+# The peers pull in many packages, so they live apart from the project's own environment.
+bench: $(BENCH)/.bench
+	$(BENCH)/bin/python tests/benchmarks/bench.py --write docs/benchmarks.md
+
+clean:
+	rm -rf $(VENV) $(BENCH) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find ex_cx tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python $(BENCH)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "ex_cx needs Python 3.11 or newer; '$(PYTHON)' is `$(PYTHON) -V 2>&1`." \
+		"Say which one to use: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(@:/bin/python=)
+
+# $(VENV)/.study, .lab, .test, .dev: the extra of that name is installed.
+$(VENV)/.%: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	$(BIN)/python -m compileall -q ex_cx
+	@touch $@
+
+$(BENCH)/.bench: pyproject.toml tests/benchmarks/requirements.txt | $(BENCH)/bin/python
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[study]' \
+		--requirement tests/benchmarks/requirements.txt
+	$(BENCH)/bin/python -m compileall -q ex_cx
+	@touch $@
