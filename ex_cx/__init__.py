@@ -1,1 +1,34 @@
-"""Link employee experience to customer outcomes: panel regressions, mediation, honest errors."""
+"""Link employee experience to customer outcomes: panel regressions, mediation, honest errors.
+
+Public names are looked up in their rooms when first used, so that a program which only wants
+the command line does not wait for the numerics.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ex_cx.linkage.panel import Panel
+
+__all__ = [
+    "Panel",
+]
+
+_ROOM = {
+    "Panel": "ex_cx.linkage.panel",
+}
+
+
+def __getattr__(name: str) -> object:
+    """The public object of that name, from the module that holds it."""
+    if name not in _ROOM:
+        raise AttributeError(f"module 'ex_cx' has no attribute {name!r}")
+    value = getattr(import_module(_ROOM[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -118,6 +118,23 @@ def test_import_loads_numpy_and_pandas_only():
     )
 
 
+def test_public_names_are_found_and_listed_once_for_readers_and_once_for_the_type_checker():
+    import ex_cx
+
+    assert sorted(ex_cx.__all__) == sorted(ex_cx._ROOM)
+    for name, module in ex_cx._ROOM.items():
+        assert getattr(ex_cx, name).__module__.startswith(module)
+    shown = [
+        alias.name
+        for node in ast.walk(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("ex_cx.")
+        for alias in node.names
+    ]
+    assert sorted(shown) == sorted(ex_cx.__all__)
+    with pytest.raises(AttributeError, match="module 'ex_cx' has no attribute 'fit_everything'"):
+        ex_cx.fit_everything  # noqa: B018
+
+
 def test_command_line_starts_without_the_numerics():
     loaded = loaded_after("import ex_cx.studies.cli")
     assert not sorted(name for name in (*HEAVY[:12], "numpy", "pandas") if name in loaded)
