@@ -1,0 +1,350 @@
+"""What a source is and what is measured from it: one frozen choice for each file.
+
+A study file maps onto these classes one to one. A wrong or missing field is a `SchemaError` that
+names the right one. Nothing here opens a file. (`__pydantic_config__` is read by the validator of
+study files: a misspelt key is an error.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import ClassVar, Literal, get_args
+
+from ex_cx.errors import SchemaError, nearest, some
+
+__all__ = [
+    "ColumnRule",
+    "Frequency",
+    "MeasureSpec",
+    "Metric",
+    "ReadSpec",
+    "SourceSpec",
+    "TableSchema",
+]
+
+Frequency = Literal["month", "quarter", "year", "day", "hour", "integer"]
+Metric = Literal[
+    "nps",
+    "effort",
+    "scale_mean",
+    "mean",
+    "share",
+    "fcr",
+    "attrition",
+    "retention",
+    "occupancy",
+    "aht",
+    "ratio",
+    "sum",
+    "count",
+]
+
+MIN_N = 5
+"""Fewest respondents behind a survey mean that is shown; can only be raised."""
+MIN_N_SHARES = 10
+"""Fewest respondents behind a distribution of answers that is shown; can only be raised."""
+
+SPELL_METRICS = ("attrition", "retention")
+ANSWER_METRICS = ("nps", "effort", "scale_mean", "mean", "share", "fcr")
+RESERVED = ("unit", "period", "linked")
+
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "nps": ("score",),
+    "effort": ("score", "direction", "low", "high"),
+    "scale_mean": ("items", "low", "high"),
+    "mean": ("score",),
+    "share": ("score", "positive"),
+    "fcr": (),
+    "attrition": ("hire", "exit"),
+    "retention": ("start", "end"),
+    "occupancy": ("numerator", "denominator"),
+    "aht": ("numerator", "denominator"),
+    "ratio": ("numerator", "denominator"),
+    "sum": ("score",),
+    "count": (),
+}
+_OPTIONAL: dict[str, tuple[str, ...]] = {
+    "scale_mean": ("reverse", "min_share"),
+    "mean": ("low", "high"),
+    "fcr": ("score", "positive", "customer", "days"),
+    "attrition": ("exit_type", "types"),
+    "retention": ("weight", "window"),
+    "ratio": ("per",),
+    "sum": ("low", "high"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSpec:
+    """How a file is written, where it should not be left to detection.
+
+    Attributes
+    ----------
+    encoding, delimiter, decimal : as in the file, for example "cp1252", ";" and ",".
+    dates : further date columns (those that a source's spec names are known already).
+    date_format : strptime form of all dates, for example "%d/%m/%Y"; needed when 03/04/2024 could
+        be March or April.
+    text : columns that stay text as they stand (`007`, `NA`); units and attributes always do.
+    missing : markers that mean "no value" besides the blank, for example ("N/A", "-"); not applied
+        to text columns.
+    sheet : name of the Excel sheet, needed when the workbook has several.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    encoding: str | None = None
+    delimiter: str | None = None
+    decimal: Literal[".", ","] | None = None
+    dates: tuple[str, ...] = ()
+    date_format: str | None = None
+    text: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    sheet: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureSpec:
+    """One measure, computed per unit and period from the rows of a source.
+
+    ==========  =============================  ==============================================
+    metric      needs (and may have)           value
+    ==========  =============================  ==============================================
+    nps         score                          9-10 less 0-6, points -100..100
+    effort      score, low, high, direction    mean answer
+    scale_mean  items, low, high (reverse,     mean over respondents of the mean of their
+                min_share)                     answered items, reverse-keyed first
+    mean        score (low, high)              mean answer
+    share       score, positive                answers among `positive`, 0-100
+    fcr         score, positive                "was it resolved" answers, 0-100
+    fcr         customer (days)                contacts without another within `days`, 0-100
+    attrition   hire, exit (exit_type, types)  exits / mean of open and close headcount, 0-100
+    retention   start, end (weight, window)    of those at the start, kept `window` periods, 0-100
+    occupancy   numerator, denominator         handle time / staffed time, 0-100
+    aht         numerator, denominator         handle time / contacts handled
+    ratio       numerator, denominator (per)   sum over sum, times `per`
+    sum         score (low, high)              sum
+    count                                      number of rows
+    ==========  =============================  ==============================================
+
+    Attributes
+    ----------
+    score : column of answers or amounts.
+    items, reverse : columns of a scale, and those of them worded the other way round.
+    low, high : ends of the answer scale; an answer outside them is an error.
+    min_share : share of items a respondent must have answered.
+    direction : whether a high answer means much effort (CES 1-5) or little (CES 2.0).
+    positive : answers that count as yes.
+    customer, days : who made the contact, and the window in which a new one is a repeat.
+    hire, exit, exit_type, types : dates, kind of exit, kinds that count (none: all do; people
+        who leave for another reason leave the headcount, too).
+    start, end, weight, window : dates of an account, what it counts for (such as revenue; none:
+        each counts 1), periods it must be kept.
+    numerator, denominator, per : columns summed before dividing, and a factor such as 100.
+
+    Source: METHODS.md section 1.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    metric: Metric
+    score: str = ""
+    items: tuple[str, ...] = ()
+    reverse: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    min_share: float = 2 / 3
+    direction: Literal["", "high_is_bad", "low_is_bad"] = ""
+    positive: tuple[str, ...] = ()
+    customer: str = ""
+    days: int = 7
+    hire: str = ""
+    exit: str = ""
+    exit_type: str = ""
+    types: tuple[str, ...] = ()
+    start: str = ""
+    end: str = ""
+    weight: str = ""
+    window: int = 1
+    numerator: str = ""
+    denominator: str = ""
+    per: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.metric not in get_args(Metric):
+            raise SchemaError(
+                f"There is no metric {self.metric!r}.{nearest(self.metric, get_args(Metric))} "
+                f"Metrics: {', '.join(get_args(Metric))}."
+            )
+        self._check_fields()
+        self._check_values()
+
+    def _check_fields(self) -> None:
+        required, optional = _REQUIRED[self.metric], _OPTIONAL.get(self.metric, ())
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        allowed = ("metric", *required, *optional)
+        for name in given:
+            if name not in allowed:
+                takes = ", ".join(allowed[1:]) or "no further field"
+                raise SchemaError(
+                    f"The metric {self.metric!r} does not use {name!r}."
+                    f"{nearest(name, allowed[1:])} It takes: {takes}."
+                )
+        lacking = [name for name in required if name not in given]
+        if lacking:
+            raise SchemaError(
+                f"The metric {self.metric!r} needs {', '.join(map(repr, lacking))}; state "
+                f"{'it' if len(lacking) == 1 else 'them'} in its spec."
+            )
+        if self.metric == "fcr" and bool(self.score) == bool(self.customer):
+            raise SchemaError(
+                "The metric 'fcr' needs either 'score' and 'positive' (what customers answered) or "
+                "'customer' and 'days' (who contacted again); state one of the two."
+            )
+        if self.metric == "fcr" and self.score and not self.positive:
+            raise SchemaError("The metric 'fcr' needs 'positive' beside 'score', such as ['yes'].")
+
+    def _check_values(self) -> None:
+        strangers = [name for name in self.reverse if name not in self.items]
+        if strangers:
+            raise SchemaError(
+                f"{len(strangers)} reverse-keyed items are not among the items "
+                f"({some(strangers)}).{nearest(strangers[0], self.items)} Name them in both lists."
+            )
+        if self.low is not None and self.high is not None and self.low >= self.high:
+            raise SchemaError(f"low ({self.low:g}) must be below high ({self.high:g}).")
+        if not 0 < self.min_share <= 1:
+            raise SchemaError(f"min_share must be above 0 and at most 1; it is {self.min_share:g}.")
+        if self.types and not self.exit_type:
+            raise SchemaError("'types' lists kinds of exit; state the column 'exit_type', too.")
+        if self.window < 1 or self.days < 1:
+            raise SchemaError("'window' and 'days' count periods and days; the least is 1.")
+
+    def columns(self) -> dict[str, str]:
+        """Columns that the measure reads -> "number", "text" or "date"."""
+        wanted = dict.fromkeys(
+            (self.numerator, self.denominator, self.weight, *self.items), "number"
+        )
+        wanted |= dict.fromkeys((self.hire, self.exit, self.start, self.end), "date")
+        wanted |= dict.fromkeys((self.exit_type, self.customer), "text")
+        wanted[self.score] = "text" if self.metric in ("share", "fcr") else "number"
+        return {name: kind for name, kind in wanted.items() if name}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceSpec:
+    """One file and what it brings into the panel: ready `columns`, or `measures` of its rows.
+
+    Attributes
+    ----------
+    path : file below the data root.
+    unit : column of the unit's identifier; kept as text.
+    period : column of the date or period; not needed where all measures come from dated spells
+        (attrition, retention).
+    frequency : what one period is. Years and integers stay integers.
+    respondents : on whom or what it was measured ("employees", "customers"): the provenance of its
+        columns. Sources with equal labels are one source to the models. Empty: the source's name.
+    columns : new name -> column of a file that has one row per unit and period already.
+    measures : new name -> how it is computed from many rows per unit and period.
+    attributes : new name -> column that is constant within a unit, such as site or region.
+    ranges : new name of a column -> (lowest, highest) value that can be right.
+    first, last : first and last period that the file covers in full, such as "2023-01".
+    carry : periods for which a survey wave stands in for the ones after it.
+    min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers.
+    read : how the file is written.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    path: str
+    unit: str
+    period: str = ""
+    frequency: Frequency = "month"
+    respondents: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    measures: Mapping[str, MeasureSpec] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    first: str = ""
+    last: str = ""
+    carry: int = 0
+    min_n: int = MIN_N
+    min_n_shares: int = MIN_N_SHARES
+    read: ReadSpec = ReadSpec()
+
+    def __post_init__(self) -> None:
+        if self.frequency not in get_args(Frequency):
+            raise SchemaError(
+                f"There is no frequency {self.frequency!r}; use one of "
+                f"{', '.join(get_args(Frequency))}."
+            )
+        if bool(self.columns) == bool(self.measures):
+            raise SchemaError(
+                f"The source {self.path!r} needs either 'columns' (one row per unit and period "
+                "already) or 'measures' (computed from many rows); state one of the two."
+            )
+        spells = [n for n, measure in self.measures.items() if measure.metric in SPELL_METRICS]
+        if spells and len(spells) < len(self.measures):
+            raise SchemaError(
+                f"The source {self.path!r} mixes measures of dated spells ({some(spells)}) with "
+                "measures of dated rows. List the file as two sources."
+            )
+        if not spells and not self.period:
+            raise SchemaError(f"The source {self.path!r} needs 'period', its date column.")
+        self._check_names()
+        self._check_thresholds()
+
+    @property
+    def is_spells(self) -> bool:
+        """Is a row a spell with a start and an end date, not something of one date?"""
+        return any(measure.metric in SPELL_METRICS for measure in self.measures.values())
+
+    def _check_names(self) -> None:
+        names = [*self.columns, *self.measures, *self.attributes]
+        taken = [name for name in names if name in RESERVED or names.count(name) > 1]
+        if taken:
+            raise SchemaError(
+                f"The source {self.path!r} brings {taken[0]!r}, a name that is "
+                f"{'the key of the panel' if taken[0] in RESERVED else 'given twice'}. Rename it."
+            )
+        unknown = [name for name in self.ranges if name not in self.columns]
+        if unknown:
+            raise SchemaError(
+                f"'ranges' of {self.path!r} names {unknown[0]!r}, which is none of its columns."
+                f"{nearest(unknown[0], self.columns)}"
+            )
+
+    def _check_thresholds(self) -> None:
+        for name, least in (("min_n", MIN_N), ("min_n_shares", MIN_N_SHARES)):
+            if getattr(self, name) < least:
+                raise SchemaError(
+                    f"{name} of {self.path!r} is {getattr(self, name)}; it protects respondents "
+                    f"and can only be raised above {least}. Leave it out, or state more."
+                )
+        if self.carry < 0:
+            raise SchemaError(f"carry of {self.path!r} is {self.carry}; it cannot be negative.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnRule:
+    """What one column of a table must hold.
+
+    `kind` says how it is read; `low`, `high` bound numbers; `allowed` lists permitted text;
+    `required` forbids blanks.
+    """
+
+    name: str
+    kind: Literal["number", "text", "date"] = "number"
+    low: float | None = None
+    high: float | None = None
+    allowed: tuple[str, ...] = ()
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSchema:
+    """What a table must hold; `key` columns together identify a row."""
+
+    name: str
+    columns: tuple[ColumnRule, ...]
+    key: tuple[str, ...] = ()
