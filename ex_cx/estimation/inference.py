@@ -1,0 +1,207 @@
+"""From cross-products to coefficients, standard errors, intervals and p-values."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ex_cx.errors import InferenceError, RankError, some
+
+__all__ = [
+    "bootstrap_counts",
+    "bootstrap_p_values",
+    "check_rank",
+    "cluster_factor",
+    "jackknife_vcov",
+    "percentile_interval",
+    "sandwich",
+    "solve_equation",
+    "t_interval",
+    "t_p_values",
+]
+
+WIPED_OUT = 1e-11
+"""Share of a column's sum of squares that must survive the absorbed effects."""
+DEPENDENT = 1e-11
+"""Share that must then survive the other regressors."""
+
+
+def solve_equation(cross: np.ndarray, outcome: int, regressors: list[int]) -> np.ndarray:
+    """Least-squares coefficients from cross-products, one set for each of a batch.
+
+    Parameters
+    ----------
+    cross : shape (..., k, k), cross-products with all effects taken out.
+    outcome, regressors : positions among the k columns; p regressors.
+
+    Returns
+    -------
+    shape (..., p); NaN where the regressors of a draw are linearly dependent.
+
+    >>> solve_equation(np.array([[4.0, 2.0], [2.0, 5.0]]), 1, [0])
+    array([0.5])
+    """
+    normal = cross[..., regressors, :][..., :, regressors]
+    target = cross[..., regressors, outcome]
+    scale = np.sqrt(np.einsum("...jj->...j", normal))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unit = normal / (scale[..., :, None] * scale[..., None, :])
+        scaled = target / scale
+    sound = np.isfinite(unit).all(axis=(-2, -1))
+    unit = np.where(sound[..., None, None], unit, np.eye(len(regressors)))
+    sound &= np.linalg.eigvalsh(unit)[..., 0] > DEPENDENT
+    unit = np.where(sound[..., None, None], unit, np.eye(len(regressors)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        coef = np.linalg.solve(unit, scaled[..., None])[..., 0] / scale
+    return np.where(sound[..., None], coef, np.nan)
+
+
+def check_rank(
+    cross: np.ndarray, before: np.ndarray, names: list[str], absorbed: tuple[str, ...]
+) -> float:
+    """Refuse regressors that are not identified; return the condition number of the others.
+
+    Parameters
+    ----------
+    cross : shape (p, p), cross-products of the regressors with all effects taken out.
+    before : shape (p,), their sums of squares about the mean before absorption.
+    names : the p regressors; `absorbed` : the effects, for the message.
+
+    Returns
+    -------
+    The condition number of the regressors (not of their cross-products), scaled to unit length.
+
+    Raises
+    ------
+    RankError : a constant, one wiped out by the effects, or one that the others determine.
+    """
+    after = np.diag(cross)
+    effects = " and ".join(absorbed) or "constant"
+    for name, left, was in zip(names, after, before, strict=True):
+        if not was > 0:
+            raise RankError(
+                f"{name!r} is constant on the rows used, so its coefficient is not identified. "
+                "Drop it from the spec, or check the filter."
+            )
+        if not left > WIPED_OUT * was:
+            raise RankError(
+                f"{name!r} is a combination of the absorbed effects ({effects}), so its "
+                "coefficient is not identified. Drop it from the spec, or absorb fewer effects."
+            )
+    scale = np.sqrt(after)
+    unit = cross / np.outer(scale, scale)
+    _check_independent(unit, names)
+    values = np.linalg.eigvalsh(unit)
+    return float(np.sqrt(values[-1] / max(values[0], np.finfo(float).tiny)))
+
+
+def _check_independent(unit: np.ndarray, names: list[str]) -> None:
+    """Sweep the regressors in order; each must keep a share of itself after those before it."""
+    left = unit.copy()
+    for j, name in enumerate(names):
+        if left[j, j] <= DEPENDENT:
+            before = np.linalg.lstsq(unit[:j, :j], unit[:j, j], rcond=None)[0]
+            others = [names[i] for i in range(j) if abs(before[i]) > 1e-6]
+            raise RankError(
+                f"{name!r} is a combination of {some(others)} once the effects are absorbed, so "
+                "its coefficient is not identified. Drop one of them from the spec."
+            )
+        left -= np.outer(left[:, j], left[j]) / left[j, j]
+
+
+def cluster_factor(n_clusters: int, n_obs: int, n_terms: int, k_absorbed: int) -> float:
+    """The CR1 small-sample factor G/(G-1) * (n-1)/(n-k-k_absorbed).
+
+    `k_absorbed` charges 1 for effects nested in clusters, and levels minus one of each other.
+    Source: Cameron and Miller (2015), J. Human Resources 50(2), 317-372.
+
+    >>> round(cluster_factor(10, 200, 2, 20), 6)
+    1.242197
+    """
+    if n_clusters < 2:
+        raise InferenceError(
+            f"Clustered errors need at least 2 clusters; the rows used have {n_clusters}. "
+            "Add clusters, or choose vcov='robust' and say why rows are independent."
+        )
+    if n_obs <= n_terms + k_absorbed:
+        raise InferenceError(
+            f"{n_obs} rows cannot carry {n_terms} coefficients and {k_absorbed} absorbed effects. "
+            "Add rows, or estimate less."
+        )
+    return n_clusters / (n_clusters - 1) * (n_obs - 1) / (n_obs - n_terms - k_absorbed)
+
+
+def sandwich(bread: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """bread (scores' scores) bread for scores of shape (rows or clusters, p): shape (p, p)."""
+    half = scores @ bread
+    return half.T @ half
+
+
+def jackknife_vcov(left_out: np.ndarray, coef: np.ndarray) -> np.ndarray:
+    """Leave-one-cluster-out (CR3) covariance, (G-1)/G sum (b_g - b)(b_g - b)'.
+
+    Centred at the full-sample coefficients. Other software's CR3 leaves out the factor (G-1)/G
+    (clubSandwich) or multiplies the CR1 factor on top (pyfixest's default).
+    Source: MacKinnon, Nielsen and Webb (2023), J. Econometrics 232(2), 272-299, eq. for CV3.
+
+    >>> jackknife_vcov(np.array([[1.0], [3.0]]), np.array([2.0]))
+    array([[1.]])
+    """
+    g = len(left_out)
+    lost = np.flatnonzero(~np.isfinite(left_out).all(axis=1))
+    if len(lost):
+        raise InferenceError(
+            f"Without {len(lost)} of {g} clusters, left out one at a time, a coefficient is not "
+            "identified: the estimate rests on them alone. Drop that term, or use vcov='cluster'."
+        )
+    deviation = left_out - coef
+    return (g - 1) / g * deviation.T @ deviation
+
+
+def t_p_values(statistic: np.ndarray, df: float) -> np.ndarray:
+    """Two-sided p-values from Student's t."""
+    from scipy.special import stdtr
+
+    return 2 * stdtr(df, -np.abs(statistic))
+
+
+def t_interval(
+    coef: np.ndarray, std_error: np.ndarray, df: float, conf_level: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends of the t interval on `df` degrees of freedom."""
+    from scipy.special import stdtrit
+
+    half = stdtrit(df, (1 + conf_level) / 2) * std_error
+    return coef - half, coef + half
+
+
+def bootstrap_counts(n_clusters: int, n_draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each cluster is drawn, shape (n_draws, n_clusters), each row summing to n_clusters.
+
+    The j-th draw takes `n_clusters` integers from `rng`, so draws do not depend on how many follow.
+    """
+    drawn = rng.integers(0, n_clusters, size=(n_draws, n_clusters))
+    drawn += np.arange(n_draws)[:, None] * n_clusters
+    return np.bincount(drawn.ravel(), minlength=n_draws * n_clusters).reshape(n_draws, n_clusters)
+
+
+def percentile_interval(draws: np.ndarray, conf_level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile interval of each column of `draws`, shape (draws, terms); NaN draws are left out.
+
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, ch. 13; linear
+    interpolation between order statistics.
+    """
+    tail = (1 - conf_level) / 2
+    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def bootstrap_p_values(draws: np.ndarray) -> np.ndarray:
+    """Two-sided p-value of zero for each column: twice the smaller (1 + hits) / (1 + draws), at most 1.
+
+    >>> bootstrap_p_values(np.array([[1.0], [2.0], [-1.0]])).tolist()
+    [1.0]
+    """
+    n = np.isfinite(draws).sum(axis=0)
+    below = (1 + (draws <= 0).sum(axis=0)) / (1 + n)
+    above = (1 + (draws >= 0).sum(axis=0)) / (1 + n)
+    return np.minimum(2 * np.minimum(below, above), 1.0)

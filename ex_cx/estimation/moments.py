@@ -1,0 +1,313 @@
+"""Compress once: per-cluster cross-products from which every linear estimate follows.
+
+Rows are swept of unit means block by block; period effects (or the constant, of which they are
+the special case of one period) are taken out afterwards by a Schur complement,
+
+    S(w) = sum_g w_g A_g  -  (sum_g w_g B_g)' (sum_g w_g C_g)^+ (sum_g w_g B_g)
+
+with A_g the cluster's cross-products, B_g its column-by-period sums, C_g the cross-products of its
+period dummies, all net of unit means. Weights w are 1 for the fit, counts for a bootstrap draw,
+and 1 with one 0 for leaving a cluster out: period effects are re-estimated exactly each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ex_cx.errors import InferenceError
+from ex_cx.estimation.overlap import Overlap
+
+__all__ = ["ClusterMoments", "MomentRows"]
+
+_BLOCK_ROWS = 1 << 17
+_CHUNK_BYTES = 1 << 26
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MomentRows:
+    """The rows of one analysis, sorted by cluster and within it by unit.
+
+    Attributes
+    ----------
+    columns : k arrays of shape (n,), finite; outcomes, exposures, mediators, controls.
+    unit_starts, cluster_starts : first row of each unit and of each cluster; clusters hold whole
+        units. Where no unit effects are absorbed, units are the clusters.
+    periods : shape (n,), codes 0..T-1 of the effects taken out by the Schur complement: periods,
+        or all 0 for a constant; None where unit effects alone, or nothing at all, are taken out.
+    weights : shape (n,), positive, or None.
+    absorbs_unit : whether unit means are subtracted.
+    """
+
+    columns: tuple[np.ndarray, ...]
+    unit_starts: np.ndarray
+    cluster_starts: np.ndarray
+    periods: np.ndarray | None
+    weights: np.ndarray | None
+    absorbs_unit: bool
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows."""
+        return len(self.columns[0])
+
+    @property
+    def n_periods(self) -> int:
+        """Number of effects taken out by the Schur complement."""
+        return 0 if self.periods is None else int(self.periods.max()) + 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Consecutive whole clusters: `values` is (k, rows), net of unit means."""
+
+    first_cluster: int
+    rows: slice
+    values: np.ndarray
+    weighted: np.ndarray
+    unit_starts: np.ndarray
+    cluster_starts: np.ndarray
+
+
+class ClusterMoments:
+    """Per-cluster cross-products of `rows`; see the module for the algebra.
+
+    Parameters
+    ----------
+    rows : the analysis; the k columns keep their order in every cross-product.
+
+    Attributes
+    ----------
+    total : shape (k, k), cross-products with all effects taken out, weights one.
+    before : shape (k,), sums of squares about the mean before anything was absorbed: the scale
+        against which a column wiped out by the effects is recognised.
+    period_coef : shape (T, k), coefficients of the period dummies, net of unit means.
+    n_clusters, period_rank : G, and the rank of the period effects given the unit effects.
+
+    Examples
+    --------
+    >>> x, y = np.array([0.0, 1, 2, 5]), np.array([0.0, 2, 1, 3])
+    >>> rows = MomentRows(columns=(x, y), unit_starts=np.array([0, 2]), periods=None, weights=None,
+    ...                   cluster_starts=np.array([0, 2]), absorbs_unit=True)
+    >>> ClusterMoments(rows).total.tolist()
+    [[5.0, 4.0], [4.0, 4.0]]
+    """
+
+    def __init__(self, rows: MomentRows) -> None:
+        self.rows = rows
+        self.n_clusters = len(rows.cluster_starts)
+        self._edges = _block_edges(rows)
+        swept = rows.absorbs_unit or rows.periods is not None
+        self._centres = [float(c.mean()) if swept else 0.0 for c in rows.columns]
+        self._kept = self._build(0) if len(self._edges) == 2 else None
+        self._overlap = Overlap(rows) if rows.n_periods else None
+        cross, sums, self.before = self._totals()
+        if self._overlap is None:
+            self.total, self.period_rank = cross, 0
+            self.period_coef = np.zeros((0, len(cross)))
+        else:
+            inverse, self.period_rank = self._overlap.total_inverse()
+            self.period_coef = inverse @ sums
+            self.total = cross - sums.T @ self.period_coef
+        self._totals_at_one = cross, sums
+
+    def _build(self, index: int) -> _Block:
+        """Copy one block's rows out of the columns, centre them, subtract unit means."""
+        rows = self.rows
+        first, last = self._edges[index], self._edges[index + 1]
+        start = int(rows.cluster_starts[first])
+        stop = int(rows.cluster_starts[last]) if last < self.n_clusters else rows.n_obs
+        values = np.empty((len(rows.columns), stop - start))
+        for line, column, centre in zip(values, rows.columns, self._centres, strict=True):
+            np.subtract(column[start:stop], centre, out=line)
+        lo, hi = np.searchsorted(rows.unit_starts, [start, stop])
+        units = rows.unit_starts[lo:hi] - start
+        weights = None if rows.weights is None else rows.weights[start:stop]
+        if rows.absorbs_unit:
+            values -= _unit_means(values, units, weights)
+        weighted = values if weights is None else values * weights
+        clusters = rows.cluster_starts[first:last] - start
+        return _Block(int(first), slice(start, stop), values, weighted, units, clusters)
+
+    def _blocks(self) -> Iterator[_Block]:
+        if self._kept is not None:
+            yield self._kept
+            return
+        for index in range(len(self._edges) - 1):
+            yield self._build(index)
+
+    def _totals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        k, t = len(self.rows.columns), self.rows.n_periods
+        cross, sums = np.zeros((k, k)), np.zeros((t, k))
+        for block in self._blocks():
+            cross += block.weighted @ block.values.T
+            if t:
+                codes = self.rows.periods[block.rows]
+                for j, line in enumerate(block.weighted):
+                    sums[:, j] += np.bincount(codes, weights=line, minlength=t)
+        return cross, sums, self._sums_of_squares()
+
+    def _sums_of_squares(self) -> np.ndarray:
+        weights, out = self.rows.weights, np.empty(len(self.rows.columns))
+        for j, (column, centre) in enumerate(zip(self.rows.columns, self._centres, strict=True)):
+            out[j] = sum(
+                _square(column[at : at + _BLOCK_ROWS] - centre, weights, at)
+                for at in range(0, len(column), _BLOCK_ROWS)
+            )
+        return out
+
+    def scores(self, contrast: np.ndarray) -> tuple[np.ndarray, float]:
+        """Per-cluster scores and the weighted residual sum of squares of one equation.
+
+        Parameters
+        ----------
+        contrast : shape (k,); residuals are the columns times it (1 at the outcome, minus the
+            coefficient at each regressor, 0 elsewhere), all effects taken out.
+
+        Returns
+        -------
+        shape (G, k), sum over the cluster's rows of weight x demeaned column x residual; and the sum.
+        """
+        out = np.empty((self.n_clusters, len(contrast)))
+        rss = 0.0
+        for block in self._blocks():
+            residual, weighted = self._residuals(block, contrast)
+            rss += float(residual @ weighted)
+            stop = block.first_cluster + len(block.cluster_starts)
+            scores = np.add.reduceat(block.values * weighted, block.cluster_starts, axis=1).T
+            if self.rows.periods is not None:
+                scores = scores - self._by_period(block, weighted) @ self.period_coef
+            out[block.first_cluster : stop] = scores
+        return out, rss
+
+    def _residuals(self, block: _Block, contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        residual = contrast @ block.values
+        weights = None if self.rows.weights is None else self.rows.weights[block.rows]
+        if self.rows.periods is not None:
+            effect = (self.period_coef @ contrast)[self.rows.periods[block.rows]]
+            if self.rows.absorbs_unit:
+                effect -= _unit_means(effect[None, :], block.unit_starts, weights)[0]
+            residual -= effect
+        return residual, residual if weights is None else residual * weights
+
+    def _by_period(self, block: _Block, line: np.ndarray) -> np.ndarray:
+        """Sums of `line` by cluster and period, shape (clusters of the block, T)."""
+        t, g = self.rows.n_periods, len(block.cluster_starts)
+        lengths = np.diff(block.cluster_starts, append=len(line))
+        cell = np.repeat(np.arange(g) * t, lengths) + self.rows.periods[block.rows]
+        return np.bincount(cell, weights=line, minlength=g * t).reshape(g, t)
+
+    def demeaned(self) -> Iterator[np.ndarray]:
+        """The rows with all effects taken out, as blocks of shape (k, rows), in row order."""
+        for block in self._blocks():
+            values = block.values
+            if self.rows.periods is not None:
+                effects = self.period_coef.T[:, self.rows.periods[block.rows]]
+                if self.rows.absorbs_unit:
+                    weights = None if self.rows.weights is None else self.rows.weights[block.rows]
+                    effects = effects - _unit_means(effects, block.unit_starts, weights)
+                values = values - effects
+            yield values
+
+    @cached_property
+    def _stack(self) -> np.ndarray:
+        """Per cluster, the upper triangle of A_g then B_g laid flat: shape (G, k(k+1)/2 + T k)."""
+        k, t = len(self.rows.columns), self.rows.n_periods
+        upper = np.triu_indices(k)
+        out = np.empty((self.n_clusters, len(upper[0]) + t * k))
+        for block in self._blocks():
+            stop = block.first_cluster + len(block.cluster_starts)
+            part = out[block.first_cluster : stop]
+            for column, (i, j) in enumerate(zip(*upper, strict=True)):
+                product = block.weighted[i] * block.values[j]
+                part[:, column] = np.add.reduceat(product, block.cluster_starts)
+            if t:
+                sums = part[:, len(upper[0]) :].reshape(len(part), t, k)
+                for j, line in enumerate(block.weighted):
+                    sums[:, :, j] = self._by_period(block, line)
+        return out
+
+    def _unstack(self, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        k, t = len(self.rows.columns), self.rows.n_periods
+        upper = np.triu_indices(k)
+        cross = np.empty((len(stacked), k, k))
+        cross[:, upper[0], upper[1]] = stacked[:, : len(upper[0])]
+        cross[:, upper[1], upper[0]] = stacked[:, : len(upper[0])]
+        return cross, stacked[:, len(upper[0]) :].reshape(len(stacked), t, k)
+
+    def _chunk(self) -> int:
+        t, k = self.rows.n_periods, len(self.rows.columns)
+        wide = t * t if self._overlap is not None and not self._overlap.is_constant else 0
+        return max(_CHUNK_BYTES // (8 * (wide + t * k + 2 * k * k + self.n_clusters)), 1)
+
+    def cross_products(self, counts: np.ndarray) -> np.ndarray:
+        """S(w) for each row of cluster counts.
+
+        Parameters
+        ----------
+        counts : shape (draws, G), how often each cluster is taken; clusters in row order.
+
+        Returns
+        -------
+        shape (draws, k, k), period effects re-estimated in every draw.
+        """
+        out = np.empty((len(counts), len(self.rows.columns), len(self.rows.columns)))
+        step = self._chunk()
+        for at in range(0, len(counts), step):
+            weights = counts[at : at + step].astype(float)
+            cross, sums = self._unstack(weights @ self._stack)
+            out[at : at + step] = self._swept(cross, sums, weights)
+        return out
+
+    def leave_one_out(self) -> np.ndarray:
+        """S(1 - e_g) for each cluster g in row order, shape (G, k, k).
+
+        Raises
+        ------
+        InferenceError : fewer than two clusters.
+        """
+        if self.n_clusters < 2:
+            raise InferenceError("Leaving clusters out needs at least 2 clusters; there is 1.")
+        out = np.empty((self.n_clusters, len(self.rows.columns), len(self.rows.columns)))
+        cross_all, sums_all = self._totals_at_one
+        for at in range(0, self.n_clusters, step := self._chunk()):
+            cross, sums = self._unstack(self._stack[at : at + step])
+            cross, sums = cross_all - cross, sums_all - sums
+            if self._overlap is not None:
+                inner = self._overlap.solve_without(slice(at, at + step), sums)
+                cross = cross - np.swapaxes(sums, 1, 2) @ inner
+            out[at : at + step] = cross
+        return out
+
+    def _swept(self, cross: np.ndarray, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        if self._overlap is None:
+            return cross
+        return cross - np.swapaxes(sums, 1, 2) @ self._overlap.solve(weights, sums)
+
+
+def _square(values: np.ndarray, weights: np.ndarray | None, at: int) -> float:
+    if weights is None:
+        return float(values @ values)
+    return float(values @ (values * weights[at : at + len(values)]))
+
+
+def _block_edges(rows: MomentRows) -> np.ndarray:
+    """Cluster numbers at which blocks of about `_BLOCK_ROWS` rows begin, and the number of clusters."""
+    g = len(rows.cluster_starts)
+    marks = np.arange(0, rows.n_obs, _BLOCK_ROWS)
+    edges = np.unique(np.searchsorted(rows.cluster_starts, marks))
+    return np.append(edges[edges < g], g)
+
+
+def _unit_means(values: np.ndarray, starts: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """Unit means of each line of `values`, repeated over the unit's rows: shape as `values`."""
+    lengths = np.diff(starts, append=values.shape[1])
+    if weights is None:
+        means = np.add.reduceat(values, starts, axis=1) / lengths
+    else:
+        mass = np.add.reduceat(weights, starts)
+        means = np.add.reduceat(values * weights, starts, axis=1) / mass
+    return np.repeat(means, lengths, axis=1)
