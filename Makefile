@@ -26,7 +26,7 @@ demo: $(VENV)/.study
 	$(BIN)/ex-cx demo
 
 lab: $(VENV)/.lab
-	$(BIN)/jupyter lab --notebook-dir=notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/panel_regression.ipynb
 
 test: $(VENV)/.test
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -48,7 +48,7 @@ picture: $(VENV)/.test
 
 # The peers pull in many packages, so they live apart from the project's own environment.
 bench: $(BENCH)/.bench
-	$(BENCH)/bin/python tests/benchmarks/bench.py --write docs/benchmarks.md
+	PYTHONPATH=tests $(BENCH)/bin/python -m benchmarks.bench --write docs/benchmarks.md
 
 clean:
 	rm -rf $(VENV) $(BENCH) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

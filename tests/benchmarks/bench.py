@@ -1,0 +1,94 @@
+"""Time ex_cx against its peers: python -m benchmarks.bench [--only PART] [--write FILE].
+
+Everything is warm and interleaved, and ratios are of medians within this one run: absolute times
+depend on the machine and on what else it does, ratios far less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from benchmarks import mediations, panels, startups
+from benchmarks.timing import Line
+
+PARTS = {
+    "fit": panels.small,
+    "mediation": mediations.two_way,
+    "packages": mediations.packages,
+    "startup": startups.startups,
+    "large": panels.large,
+}
+PACKAGES = (
+    *("ex-cx", "numpy", "pandas", "scipy", "StatsPAI", "pyfixest", "linearmodels"),
+    *("pyprocessmacro", "pingouin", "typer"),
+)
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def header() -> str:
+    """Date, machine and versions."""
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
+    return (
+        f"{datetime.date.today():%Y-%m-%d}, {os.cpu_count()} cores, {processor()}, "
+        f"Python {platform.python_version()}, {versions}."
+    )
+
+
+def table(lines: list[Line]) -> str:
+    """The comparisons as a Markdown table."""
+    head = "| task | peer | ex_cx | peer's | ratio | wanted | |\n" + "| --- " * 7 + "|\n"
+    body = "".join(
+        f"| {one.task} | {one.peer} | {one.ours} | {one.theirs} | {number(one.ratio)} | "
+        f"{'' if one.wanted is None else '>= ' + number(one.wanted)} | {one.verdict} |\n"
+        for one in lines
+    )
+    notes = dict.fromkeys(f"- {one.task} / {one.peer}: {one.note}." for one in lines if one.note)
+    return head + body + "\n" + "\n".join(notes) + "\n"
+
+
+def number(ratio: float) -> str:
+    """Three digits, thousands apart."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def main() -> int:
+    """Run the parts; 1 if a demand was missed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", choices=PARTS, action="append", help="a part to run")
+    parser.add_argument("--write", type=Path, help="the Markdown file to write")
+    given = parser.parse_args()
+    lines: list[Line] = []
+    for name in given.only or PARTS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        lines += PARTS[name]()
+    text = (
+        "# Benchmarks\n\n"
+        "Written by `make bench`. Warm, interleaved, medians of one run; the ratio is the peer's "
+        "time (or memory) over that of ex_cx, so above 1 means that ex_cx is ahead. Peers are "
+        "checked to give the same estimates first. All tools run with their default threads.\n\n"
+        f"{header()}\n\n{table(lines)}"
+    )
+    print(text)
+    if given.write:
+        given.write.parent.mkdir(parents=True, exist_ok=True)
+        given.write.write_text(text, encoding="utf-8")
+    return int(any(one.verdict == "MISSED" for one in lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
