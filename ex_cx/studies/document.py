@@ -1,0 +1,178 @@
+"""A YAML file as plain values that know their lines: YAML 1.2, nothing guessed, nothing evaluated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ex_cx.errors import StudyError
+from ex_cx.studies.validation import Location
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
+
+__all__ = ["Document", "read_document"]
+
+_NULL = re.compile(r"~|null|Null|NULL|")
+_TRUE = re.compile(r"true|True|TRUE")
+_FALSE = re.compile(r"false|False|FALSE")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_PLAIN_TAGS = ("null", "bool", "int", "float", "str", "timestamp", "seq", "map")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a YAML file says, and where.
+
+    Attributes
+    ----------
+    name : the file's name, for messages.
+    data : nested dict, list, str, int, float, bool and None.
+    lines : location of each key and item -> its line, counted from 1.
+    """
+
+    name: str
+    data: dict[str, Any]
+    lines: dict[Location, int]
+
+    def line(self, location: Location) -> int | None:
+        """Line of the deepest part of `location` that the file holds."""
+        for end in range(len(location), 0, -1):
+            if location[:end] in self.lines:
+                return self.lines[location[:end]]
+        return None
+
+    def place(self, location: Location) -> str:
+        """`file` or `file, line n`, to begin a message with."""
+        line = self.line(location)
+        return self.name if line is None else f"{self.name}, line {line}"
+
+
+def read_document(path: Path) -> Document:
+    """Read a YAML 1.2 file whose top is a mapping.
+
+    `NO`, `007`, `12:30` and `2024-01-31` stay text; only `true` and `false`, plain decimal
+    numbers and `null` become something else. Keys are always text.
+
+    Raises
+    ------
+    StudyError : no file, not UTF-8, not YAML, a key given twice, an alias, a tag, no mapping.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "s.yaml"
+    >>> _ = path.write_text("country: NO\\nshift: 12:30\\nunits: [007, 7]\\n")
+    >>> read_document(path).data
+    {'country': 'NO', 'shift': '12:30', 'units': ['007', 7]}
+    """
+    node = _compose(path)
+    if node is None:
+        raise StudyError(f"{path.name} is empty. A study file begins with `study: <name>`.")
+    lines: dict[Location, int] = {}
+    try:
+        data = _Reader(path.name, lines).value(node, ())
+    except RecursionError:
+        raise StudyError(f"{path.name} is nested too deeply to be a study file.") from None
+    if not isinstance(data, dict):
+        raise StudyError(f"{path.name} must hold `key: value` pairs at its top.")
+    return Document(name=path.name, data=data, lines=lines)
+
+
+def _compose(path: Path) -> Node | None:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise StudyError(f"There is no study file {path}. Check the path.") from None
+    except IsADirectoryError:
+        raise StudyError(f"{path} is a folder; name the study file inside it.") from None
+    except UnicodeDecodeError as error:
+        raise StudyError(
+            f"{path.name} is not UTF-8 text (byte {error.start}). Save it as UTF-8."
+        ) from None
+    try:
+        return YAML(typ="safe", pure=True).compose(text)
+    except RecursionError:
+        raise StudyError(f"{path.name} is nested too deeply to be a study file.") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise StudyError(f"{path.name}{where}: not valid YAML: {error.problem}.") from None
+    except YAMLError as error:
+        raise StudyError(f"{path.name}: not valid YAML: {error}.") from None
+
+
+class _Reader:
+    """Turns composed nodes into values, noting lines as it goes."""
+
+    def __init__(self, name: str, lines: dict[Location, int]) -> None:
+        self.name, self.lines, self.seen = name, lines, set[int]()
+
+    def value(self, node: Node, location: Location) -> Any:
+        from ruamel.yaml.nodes import MappingNode, ScalarNode
+
+        self._refuse_alias_and_tag(node)
+        if isinstance(node, ScalarNode):
+            return _scalar(node)
+        if isinstance(node, MappingNode):
+            return {
+                key: self.value(child, (*location, key))
+                for key, child in self._pairs(node, location)
+            }
+        items = []
+        for position, child in enumerate(node.value):
+            self.lines[(*location, position)] = child.start_mark.line + 1
+            items.append(self.value(child, (*location, position)))
+        return items
+
+    def _pairs(self, node: MappingNode, location: Location) -> Iterator[tuple[str, Node]]:
+        from ruamel.yaml.nodes import ScalarNode
+
+        for key_node, child in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, ScalarNode):
+                raise StudyError(f"{self.name}, line {line}: a key must be plain text.")
+            key = str(key_node.value)
+            if (*location, key) in self.lines:
+                first = self.lines[(*location, key)]
+                raise StudyError(
+                    f"{self.name}, line {line}: the key {key!r} is already given on line {first}. "
+                    "Keep one of the two."
+                )
+            self.lines[(*location, key)] = line
+            yield key, child
+
+    def _refuse_alias_and_tag(self, node: Node) -> None:
+        line = node.start_mark.line + 1
+        if id(node) in self.seen:
+            raise StudyError(
+                f"{self.name}: the part anchored on line {line} is used again by an alias (*). "
+                "Study files hold no aliases; write the value out."
+            )
+        self.seen.add(id(node))
+        prefix, _, short = str(node.tag).rpartition(":")
+        if prefix != "tag:yaml.org,2002" or short not in _PLAIN_TAGS:
+            raise StudyError(
+                f"{self.name}, line {line}: the tag {node.tag} is not allowed. Study files hold "
+                "text, numbers, true and false, lists and mappings only."
+            )
+
+
+def _scalar(node: ScalarNode) -> str | int | float | bool | None:
+    text = str(node.value)
+    if node.style or str(node.tag).endswith(":str"):
+        return text
+    if _NULL.fullmatch(text):
+        return None
+    if _TRUE.fullmatch(text) or _FALSE.fullmatch(text):
+        return text[0] in "tT"
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text

@@ -1,0 +1,124 @@
+"""One notebook in one fresh kernel of this very interpreter, stoppable at any moment."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ex_cx.errors import RunError
+
+__all__ = ["execute_notebook", "stop_signals_interrupt"]
+
+
+def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
+    """Execute `source` with papermill and store it as `target`, also when a cell fails.
+
+    papermill works in a thread, so that an interrupt reaches this one, which then ends the
+    kernel and raises KeyboardInterrupt again: nothing survives.
+
+    Raises
+    ------
+    RunError : a cell failed, or the kernel died; the message holds the cause.
+    """
+    started: list[Any] = []
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="papermill") as pool:
+        future = pool.submit(_papermill, source, target, dict(parameters), started)
+        try:
+            while not concurrent.futures.wait([future], timeout=0.1).done:
+                pass
+        except BaseException:
+            _end_kernels(started, future)
+            raise
+    error = future.exception()
+    if error is not None:
+        raise RunError(_reason(error, started)) from error
+
+
+def _papermill(
+    source: Path, target: Path, parameters: dict[str, Any], started: list[Any]
+) -> None:
+    import papermill
+
+    papermill.execute_notebook(
+        str(source).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
+        str(target).replace("{", "{{").replace("}", "}}"),
+        parameters=parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        kernel_manager_class=_manager_class(started),
+    )
+
+
+def _manager_class(started: list[Any]) -> type:
+    """A kernel manager that starts this interpreter, whatever kernels are installed."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    spec = KernelSpec(
+        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        display_name="Python 3",
+        language="python",
+        env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+    )
+
+    class SameInterpreter(AsyncKernelManager):
+        """Starts `sys.executable`; leaves itself in `started`."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            if self not in started:
+                started.append(self)
+            return spec
+
+    return SameInterpreter
+
+
+def _end_kernels(started: list[Any], future: concurrent.futures.Future[None]) -> None:
+    """Kill the kernels (each leads its own process group), then let papermill's thread notice."""
+    while True:
+        for manager in started:
+            pid = getattr(manager.provisioner, "pid", None)
+            if pid:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL) if os.name == "posix" else os.kill(pid, 9)
+        if concurrent.futures.wait([future], timeout=0.1).done:
+            return
+
+
+def _reason(error: BaseException, started: list[Any]) -> str:
+    """What failed, in one line or a few: papermill's own text is mostly the traceback."""
+    name = getattr(error, "ename", type(error).__name__)
+    text = str(getattr(error, "evalue", error)).strip()
+    if name != "DeadKernelError":
+        return f"{name}: {text}"
+    codes = [getattr(manager.provisioner, "process", None) for manager in started]
+    known = [process.returncode for process in codes if process is not None]
+    ended = f" (exit code {known[-1]})" if known and known[-1] is not None else ""
+    return f"The kernel died{ended}; most often the machine ran out of memory. {text}"
+
+
+@contextlib.contextmanager
+def stop_signals_interrupt() -> Iterator[None]:
+    """Within: being told to end (SIGTERM, SIGHUP) is a KeyboardInterrupt, like Ctrl-C."""
+    names = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP")]
+    wanted = [number for number in names if number is not None]
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

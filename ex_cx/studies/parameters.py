@@ -1,0 +1,264 @@
+"""What each notebook may be asked: names, types, choices, defaults - checked before data is read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, overload
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from ex_cx.errors import ParameterError, nearest
+from ex_cx.studies.validation import Strict, check, shown, spelled
+
+__all__ = [
+    "NOTEBOOKS",
+    "DataAuditParameters",
+    "DataParameters",
+    "MediationParameters",
+    "PanelRegressionParameters",
+    "check_parameters",
+    "parse_parameters",
+    "parse_segment",
+]
+
+
+def _split(value: object) -> object:
+    """`papermill -p` can pass no list, so one text of names with commas between will do."""
+    if isinstance(value, str):
+        return tuple(name.strip() for name in value.split(",") if name.strip())
+    return tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+Effects = Annotated[tuple[Literal["unit", "period"], ...], BeforeValidator(_split)]
+Level = Annotated[float, Field(gt=0, lt=1)]
+Lag = Annotated[int, Field(ge=0)]
+
+
+class DataParameters(Strict):
+    """Which rows a notebook works on; shared by all notebooks.
+
+    Attributes
+    ----------
+    panel_path : `embedded:<study>` (data that comes with ex_cx), a CSV, Parquet or Excel table
+        with one row per unit and period, or a study file whose sources are then linked.
+    data_root : folder of the sources of a study file; empty means the study file's own.
+    unit, period : key columns of a table; linked sources always have `unit` and `period`.
+    segment : `column=value` keeps those rows only; empty keeps all.
+    labels : column -> what to call it in sentences and figures.
+    title : the report's heading; empty lets the notebook word one.
+    run_dir : folder that receives the report's parts; empty only shows them.
+    """
+
+    panel_path: str = "embedded:contact_centre"
+    data_root: str = ""
+    unit: str = "unit"
+    period: str = "period"
+    segment: str = ""
+    labels: dict[str, str] = {}
+    title: str = ""
+    run_dir: str = ""
+
+    @field_validator("segment")
+    @classmethod
+    def _is_a_pair(cls, value: str) -> str:
+        if value and not all(parse_segment(value)):
+            raise ValueError(f"must read `column=value`, or be empty; found {shown(value)}.")
+        return value
+
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns that must exist in the panel, besides its keys."""
+        return (parse_segment(self.segment)[0],) if self.segment else ()
+
+
+class DataAuditParameters(DataParameters):
+    """Parameters of `data_audit`; `columns` empty means every measured column."""
+
+    columns: Names = ()
+
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns that must exist in the panel, besides its keys."""
+        return (*super().required_columns(), *self.columns)
+
+
+class PanelRegressionParameters(DataParameters):
+    """Parameters of `panel_regression`: one outcome on one or more exposures."""
+
+    outcome: str = "cx_nps"
+    exposures: Names = ("ex_engagement", "ex_occupancy_pct")
+    controls: Names = ()
+    absorb: Effects = ("unit", "period")
+    lag: Lag = 0
+    vcov: Literal["unadjusted", "robust", "cluster", "jackknife"] = "cluster"
+    cluster: str = ""
+    weights: str = ""
+    conf_level: Level = 0.95
+
+    @field_validator("outcome", "exposures")
+    @classmethod
+    def _is_named(cls, value: Names | str) -> Names | str:
+        return _named(value)
+
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns that must exist in the panel, besides its keys."""
+        roles = (self.outcome, *self.exposures, *self.controls, self.cluster, self.weights)
+        return (*super().required_columns(), *base_columns(roles))
+
+
+class MediationParameters(DataParameters):
+    """Parameters of `mediation`: one exposure, parallel mediators, one outcome."""
+
+    outcome: str = "cx_nps"
+    exposure: str = "ex_occupancy_pct"
+    mediators: Names = ("cx_effort", "cx_fcr_pct")
+    controls: Names = ("ex_engagement", "ex_attrition_pct")
+    absorb: Effects = ("unit", "period")
+    lag_mediator: Lag = 0
+    lag_outcome: Lag = 0
+    cluster: str = ""
+    weights: str = ""
+    conf_level: Level = 0.95
+    n_boot: Annotated[int, Field(ge=99)] = 4999
+    seed: Annotated[int, Field(ge=0)] = 20240501
+
+    @field_validator("outcome", "exposure", "mediators")
+    @classmethod
+    def _is_named(cls, value: Names | str) -> Names | str:
+        return _named(value)
+
+    def required_columns(self) -> tuple[str, ...]:
+        """Columns that must exist in the panel, besides its keys."""
+        roles = (self.outcome, self.exposure, *self.mediators, *self.controls)
+        return (*super().required_columns(), *base_columns((*roles, self.cluster, self.weights)))
+
+
+def _named(value: Names | str) -> Names | str:
+    if not value:
+        raise ValueError("is empty; name a column.")
+    return value
+
+
+NOTEBOOKS: Mapping[str, type[DataParameters]] = {
+    "data_audit": DataAuditParameters,
+    "panel_regression": PanelRegressionParameters,
+    "mediation": MediationParameters,
+}
+"""Notebook name -> the model of its parameters, in the order a study reads best."""
+
+
+def base_columns(terms: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns behind terms: `a:b` is a product, `a^2` a square.
+
+    >>> base_columns(("nps", "load^2", "load:engagement", ""))
+    ('nps', 'load', 'engagement')
+    """
+    parts = (part.split("^")[0] for term in terms for part in term.split(":"))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def parse_segment(segment: str) -> tuple[str, str]:
+    """Column and value of `column=value`; the value may hold further `=`.
+
+    >>> parse_segment("region=North")
+    ('region', 'North')
+    """
+    column, _, value = segment.partition("=")
+    return column.strip(), value.strip()
+
+
+def parse_parameters(notebook: str, values: Mapping[str, Any]) -> tuple[DataParameters, list[str]]:
+    """Parameters of `notebook`, defaults filled in, and complaints (then the first is defaults).
+
+    >>> parse_parameters("mediation", {"mediator": ["cx_effort"]})[1]
+    ["mediator: there is no such parameter. Did you mean 'mediators'?"]
+    """
+    model = NOTEBOOKS[notebook]
+    try:
+        found, complaints = check(model, dict(values))
+    except TypeError as error:
+        return model(), [f"a parameter holds something that is not plain text or number: {error}"]
+    words = [f"{spelled(location)}: {text}" for location, text in complaints]
+    return found or model(), [line.replace("no such key", "no such parameter") for line in words]
+
+
+@overload
+def check_parameters(
+    notebook: Literal["data_audit"], namespace: Mapping[str, Any]
+) -> DataAuditParameters: ...
+@overload
+def check_parameters(
+    notebook: Literal["panel_regression"], namespace: Mapping[str, Any]
+) -> PanelRegressionParameters: ...
+@overload
+def check_parameters(
+    notebook: Literal["mediation"], namespace: Mapping[str, Any]
+) -> MediationParameters: ...
+def check_parameters(notebook: str, namespace: Mapping[str, Any]) -> DataParameters:
+    """The parameters that a notebook's cells have set, checked and frozen.
+
+    Parameters
+    ----------
+    notebook : its name without `.ipynb`.
+    namespace : the notebook's `globals()` right after its parameters cell. Names set by that
+        cell or injected by papermill must be parameters, so that a misspelt `-p` stops here
+        instead of running on the default.
+
+    Raises
+    ------
+    ParameterError : a name that is not a parameter, one that is missing, a wrong type or choice.
+    """
+    if notebook not in NOTEBOOKS:
+        raise ParameterError(f"There is no notebook {notebook!r}.{nearest(notebook, NOTEBOOKS)}")
+    known = NOTEBOOKS[notebook].model_fields
+    given = {name: namespace[name] for name in known if name in namespace}
+    unknown = {name: None for name in _set_names(namespace, set(known)) if name not in known}
+    found, complaints = parse_parameters(notebook, {**_as_lists(given), **unknown})
+    complaints += [
+        f"{name}: is missing from the parameters cell." for name in known if name not in given
+    ]
+    if complaints:
+        count = "1 parameter" if len(complaints) == 1 else f"{len(complaints)} parameters"
+        lines = "".join(f"\n- {line}" for line in complaints)
+        lines = lines.replace("in quotes.", "in quotes (with papermill: -r, not -p).")
+        raise ParameterError(f"{count} of the {notebook} notebook cannot be used:{lines}")
+    return found
+
+
+def _as_lists(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Tuples and sets are as good as lists in a notebook's cell."""
+    return {
+        name: list(value) if isinstance(value, tuple | set | frozenset) else value
+        for name, value in values.items()
+    }
+
+
+def _set_names(namespace: Mapping[str, Any], known: set[str]) -> list[str]:
+    """Names that the parameters cell and papermill's injected cell have set.
+
+    Outside IPython (no history of cells) every plain value in `namespace` counts.
+    """
+    cells = [cell for cell in namespace.get("In", []) if isinstance(cell, str) and cell]
+    if not cells:
+        plain = (str, int, float, bool, list, tuple, dict, set, type(None))
+        return [
+            name
+            for name, value in namespace.items()
+            if isinstance(value, plain) and not name.startswith("_") and name not in ("In", "Out")
+        ]
+    injected = [cell for cell in cells if cell.lstrip().startswith("# Parameters")]
+    declaring = [cell for cell in cells if cell not in injected and _assigned(cell) & known]
+    names = set().union(*map(_assigned, injected[-1:] + declaring[-1:]))
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _assigned(cell: str) -> set[str]:
+    try:
+        body = ast.parse(cell).body
+    except (SyntaxError, ValueError):
+        return set()
+    targets = [t for node in body if isinstance(node, ast.Assign) for t in node.targets]
+    targets += [node.target for node in body if isinstance(node, ast.AnnAssign)]
+    return {
+        name.id for target in targets for name in ast.walk(target) if isinstance(name, ast.Name)
+    }
