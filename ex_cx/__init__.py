@@ -11,13 +11,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ex_cx.linkage.panel import Panel
+    from ex_cx.models.regress import (
+        PanelResult,
+        PanelSpec,
+        compare_estimators,
+        fit_panel,
+        within_bins,
+    )
 
 __all__ = [
     "Panel",
+    "PanelResult",
+    "PanelSpec",
+    "compare_estimators",
+    "fit_panel",
+    "within_bins",
 ]
 
 _ROOM = {
     "Panel": "ex_cx.linkage.panel",
+    "PanelResult": "ex_cx.models.regress",
+    "PanelSpec": "ex_cx.models.regress",
+    "compare_estimators": "ex_cx.models.regress",
+    "fit_panel": "ex_cx.models.regress",
+    "within_bins": "ex_cx.models.regress",
 }
 
 
