@@ -1,0 +1,157 @@
+"""The bytes of a delimited text file to a table of text cells."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from typing import Any
+
+from ex_cx.errors import SourceError
+from ex_cx.linkage.cells import Cells, check_header
+from ex_cx.linkage.wording import counted, some_rows
+
+__all__ = ["delimited_cells"]
+
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+def delimited_cells(
+    name: str, content: bytes, *, encoding: str | None, delimiter: str | None
+) -> Cells:
+    """Every cell as text; encoding and delimiter as stated, or as found by looking.
+
+    Raises
+    ------
+    SourceError : undecodable bytes, a wrong delimiter, rows of another width, an open quotation.
+    """
+    from pyarrow import ArrowInvalid
+
+    plain, used = _to_utf8(name, content, encoding)
+    sample = plain[:65536].decode("utf-8", errors="ignore").splitlines()
+    mark = delimiter or _detect_delimiter(sample)
+    header = next(csv.reader([line for line in sample if line.strip()], delimiter=mark))
+    if len(header) == 1:
+        _refuse_one_column(name, header[0], mark)
+    names = check_header(name, header)
+    try:
+        table = _arrow_csv(name, plain, header, mark)
+    except ArrowInvalid as error:
+        detail = str(error).splitlines()[0][:200]
+        raise SourceError(
+            f"{name!r} cannot be read as {_DELIMITERS.get(mark, repr(mark))}-separated text "
+            f"({detail}). Look for an opening quotation mark without its end."
+        ) from error
+    if plain.count(b'"') % 2:
+        _refuse_open_quotation(name, table)
+    frame = table.rename_columns(names).to_pandas().astype("str")
+    return Cells(frame=frame, encoding=used, delimiter=mark)
+
+
+def _to_utf8(name: str, content: bytes, encoding: str | None) -> tuple[bytes, str]:
+    """The bytes as utf-8 without a mark, and the encoding they had."""
+    marked = next((found for mark, found in _BOMS if content.startswith(mark)), None)
+    choices = [encoding] if encoding else [marked] if marked else ["utf-8", "cp1252"]
+    for choice in choices:
+        try:
+            text = content.decode(choice)
+        except LookupError as error:
+            raise SourceError(
+                f"There is no encoding {choice!r}. State one such as utf-8."
+            ) from error
+        except UnicodeDecodeError as error:
+            problem = error
+            continue
+        if "\x00" in text:
+            break
+        same = choice == "utf-8"
+        return (content if same else text.encode("utf-8")), choice
+    else:
+        line = content[: problem.start].count(b"\n") + 1
+        raise SourceError(
+            f"{name!r} is not {' or '.join(map(repr, choices))}: byte {problem.start} "
+            f"(line {line}) cannot be decoded. State the encoding it was saved in."
+        ) from problem
+    raise SourceError(
+        f"{name!r} is not text: it holds null characters. If it is an Excel or Parquet file, give "
+        "it that ending; else state its encoding."
+    )
+
+
+def _detect_delimiter(sample: Sequence[str]) -> str:
+    lines = [line for line in sample if line.strip()][:30]
+    whole = lines[:-1] if len(lines) > 2 else lines
+
+    def agreement(mark: str) -> tuple[bool, float, int]:
+        widths = [len(cells) for cells in csv.reader(whole, delimiter=mark)]
+        same = sum(width == widths[0] for width in widths) / len(widths)
+        return widths[0] > 1, same, widths[0]
+
+    return max(_DELIMITERS, key=agreement)
+
+
+def _refuse_one_column(name: str, only: str, used: str) -> None:
+    held = {mark: only.count(mark) for mark in _DELIMITERS if mark != used and mark in only}
+    if held:
+        mark, count = max(held.items(), key=lambda item: item[1])
+        raise SourceError(
+            f"{name!r}, read with {used!r} between columns, has one column, and its name holds "
+            f"{mark!r} {counted(count, 'time')}. State delimiter={mark!r}, or leave it "
+            "to be detected."
+        )
+
+
+def _arrow_csv(name: str, plain: bytes, header: Sequence[str], mark: str) -> Any:
+    """Every cell as text; rows of another width are an error that lists them."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    def read(threads: bool) -> tuple[Any, list[Any]]:
+        odd: list[Any] = []
+
+        def skip(row: Any) -> str:
+            odd.append(row)
+            return "skip"
+
+        table = arrow.read_csv(
+            pa.BufferReader(plain),
+            read_options=arrow.ReadOptions(use_threads=threads, block_size=1 << 24),
+            parse_options=arrow.ParseOptions(
+                delimiter=mark,
+                newlines_in_values=True,
+                invalid_row_handler=skip,
+            ),
+            convert_options=arrow.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+                null_values=[""],
+            ),
+        )
+        return table, odd
+
+    table, odd = read(threads=True)
+    if odd:
+        _, odd = read(threads=False)
+        first = odd[0]
+        rows = [row.number for row in odd if row.number is not None]
+        raise SourceError(
+            f"{name!r}: {counted(len(odd), 'row')} without the {first.expected_columns} columns of "
+            f"the header ({some_rows(rows)}; the first has {first.actual_columns}). Quote text that holds "
+            f"{mark!r}, or state the delimiter."
+        )
+    return table
+
+
+def _refuse_open_quotation(name: str, table: Any) -> None:
+    """An odd number of marks is harmless (5" screen) unless a cell ran on over a line's end."""
+    import pyarrow.compute as pc
+
+    for column in table.columns:
+        broken = pc.fill_null(pc.match_substring(column, "\n"), False)
+        row = pc.index(broken, True).as_py()
+        if row >= 0:
+            raise SourceError(
+                f"{name!r} has a quotation mark that opens (row {row + 2}) and does not close, so "
+                "that rows run together. Close it in the file."
+            )

@@ -1,0 +1,235 @@
+"""Files to tables, nothing guessed in silence. The only module of this room that opens data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ex_cx.errors import SchemaError, SourceError, nearest, some
+from ex_cx.linkage.cells import Cells
+from ex_cx.linkage.delimited import delimited_cells
+from ex_cx.linkage.parsing import (
+    as_text,
+    detect_decimal,
+    is_text,
+    parse_dates,
+    parse_numbers,
+)
+from ex_cx.linkage.typed import excel_cells, parquet_cells
+from ex_cx.linkage.wording import counted
+
+__all__ = ["ReadReport", "TableRead", "read_table", "shared_path"]
+
+_DELIMITED = (".csv", ".txt", ".tsv")
+_PARQUET = (".parquet", ".pq")
+_EXCEL = (".xlsx", ".xlsm", ".xls")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadReport:
+    """What was read and how, so that another reader gets the same table.
+
+    Attributes
+    ----------
+    name : file name without its folder.
+    sha256 : of the bytes.
+    rows, columns : size of the table, header not counted.
+    encoding, delimiter, decimal : as used; empty where the format has none.
+    detected : which of the three were found by looking, not stated.
+    date_formats : date column -> the form its values were written in.
+    """
+
+    name: str
+    sha256: str
+    rows: int
+    columns: int
+    encoding: str = ""
+    delimiter: str = ""
+    decimal: str = ""
+    detected: tuple[str, ...] = ()
+    date_formats: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, for JSON."""
+        return {**asdict(self), "detected": list(self.detected)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableRead:
+    """A table and the report of how it was read. Its row 2 is the first below the header."""
+
+    frame: pd.DataFrame
+    report: ReadReport
+
+
+def read_table(
+    path: str | Path,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    decimal: Literal[".", ","] | None = None,
+    dates: Iterable[str] = (),
+    date_format: str | None = None,
+    text: Iterable[str] = (),
+    missing: Iterable[str] = (),
+    sheet: str | None = None,
+) -> TableRead:
+    """Read a CSV, Parquet or Excel file; what is not stated is detected and reported.
+
+    Parameters
+    ----------
+    path : .csv, .txt, .tsv, .parquet, .pq, .xlsx, .xlsm or .xls.
+    encoding, delimiter, decimal : stated, or detected: utf-8 (with or without mark), utf-16 with
+        mark, else cp1252; comma, semicolon, tab or bar; point or comma.
+    dates : columns to read as dates: 2024-03-31 (with a time or without), 2024-03, 2024Q1,
+        20240331, 31.3.2024; 31/3/2024 and 3/31/2024 where one of the two is possible only.
+    date_format : strptime form that all `dates` have; decides 03/04/2024.
+    text : columns that stay text: `007`, `NA` and `NO` are left as they are.
+    missing : markers of a missing value in all columns but `text`; a blank always is one.
+    sheet : name of the Excel sheet; needed if there are several.
+
+    Returns
+    -------
+    TableRead
+        Text is trimmed. A column all of whose values are numbers holds numbers, unless one is
+        written like an identifier (leading zero, more than 18 digits).
+
+    Raises
+    ------
+    SourceError : no such file, an empty one, one that is not what its name says, undecodable
+        bytes, a wrong delimiter, rows of another width, a repeated column name, several sheets.
+    SchemaError : a stated column does not exist; values in a date column that are no dates or
+        could be two.
+    """
+    file = Path(path)
+    content = _read_bytes(file)
+    raw = _raw_table(file, content, encoding=encoding, delimiter=delimiter, sheet=sheet)
+    date_columns, text_columns = tuple(dict.fromkeys(dates)), set(text)
+    _check_names(file.name, raw.frame.columns, [*date_columns, *text_columns])
+    cells = _without_markers(raw.frame, frozenset(missing), text_columns)
+    free = [name for name in cells.columns if name not in text_columns | set(date_columns)]
+    point = decimal or detect_decimal(cells[free] if raw.guess_numbers else cells[[]], file.name)
+    frame, formats = {}, {}
+    for name in cells.columns:
+        column = cells[name]
+        if name in date_columns:
+            frame[name], formats[name] = parse_dates(column, date_format, table=file.name)
+        elif name in text_columns:
+            frame[name] = as_text(column)
+        elif raw.guess_numbers and is_text(column):
+            numbers = parse_numbers(column, point)
+            frame[name] = column if numbers is None else numbers
+        else:
+            frame[name] = column
+    return TableRead(
+        frame=pd.DataFrame(frame, index=cells.index),
+        report=ReadReport(
+            name=file.name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            rows=len(cells),
+            columns=len(cells.columns),
+            encoding=raw.encoding,
+            delimiter=raw.delimiter,
+            decimal=point if raw.guess_numbers else "",
+            detected=_detected(raw, encoding, delimiter, decimal),
+            date_formats=formats,
+        ),
+    )
+
+
+def shared_path(*parts: str) -> Path:
+    """Where a file that ships with the package lies: installed, or at the top of a checkout.
+
+    >>> shared_path("data").name
+    'data'
+    """
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_share"
+    base = installed if installed.is_dir() else package.parent
+    found = base.joinpath(*parts)
+    if not found.exists():
+        raise SourceError(
+            f"{'/'.join(parts)!r} does not ship with this installation of ex_cx. Install the "
+            "package again, or work in a checkout of its repository."
+        )
+    return found
+
+
+def _detected(
+    raw: Cells, encoding: str | None, delimiter: str | None, decimal: str | None
+) -> tuple[str, ...]:
+    stated = {"encoding": encoding, "delimiter": delimiter}
+    found = [name for name, value in stated.items() if value is None and raw.delimiter]
+    return (*found, *(["decimal"] if decimal is None and raw.guess_numbers else []))
+
+
+def _read_bytes(file: Path) -> bytes:
+    if file.is_dir():
+        raise SourceError(f"{str(file)!r} is a folder, not a file. Name the file in it.")
+    if not file.exists():
+        folder = file.parent
+        if not folder.is_dir():
+            raise SourceError(
+                f"There is no file {str(file)!r}: the folder {str(folder)!r} does not exist. "
+                "Correct the path or the data root."
+            )
+        others = sorted(other.name for other in folder.iterdir() if other.is_file())
+        raise SourceError(
+            f"There is no file {str(file)!r}.{nearest(file.name, others)} The folder holds "
+            f"{counted(len(others), 'file')}{f' ({some(others)})' if others else ''}. Correct "
+            "the path or the data root."
+        )
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{file.name!r} cannot be opened: {error.strerror}.") from error
+    if not content.strip():
+        raise SourceError(f"{file.name!r} is empty ({len(content)} bytes). Export it again.")
+    return content
+
+
+def _raw_table(
+    file: Path, content: bytes, *, encoding: str | None, delimiter: str | None, sheet: str | None
+) -> Cells:
+    suffix = file.suffix.lower()
+    if suffix in _DELIMITED:
+        raw = delimited_cells(file.name, content, encoding=encoding, delimiter=delimiter)
+    elif suffix in _PARQUET:
+        raw = parquet_cells(file.name, content)
+    elif suffix in _EXCEL:
+        raw = excel_cells(file.name, content, sheet)
+    else:
+        known = ", ".join((*_DELIMITED, *_PARQUET, *_EXCEL))
+        raise SourceError(
+            f"{file.name!r} has an ending that is not read. Save it as one of: {known}."
+        )
+    if len(raw.frame) == 0:
+        raise SourceError(f"{file.name!r} has a header but no rows. Export it again.")
+    return raw
+
+
+def _check_names(name: str, columns: pd.Index, wanted: Sequence[str]) -> None:
+    unknown = [column for column in wanted if column not in columns]
+    if unknown:
+        raise SchemaError(
+            f"{name!r} has no column {unknown[0]!r}.{nearest(unknown[0], columns)} It has "
+            f"{len(columns)}: {some(columns, 12)}."
+        )
+
+
+def _without_markers(frame: pd.DataFrame, markers: frozenset[str], text: set[str]) -> pd.DataFrame:
+    """Trimmed text, with blanks and the stated markers missing."""
+    cells = {}
+    for name in frame.columns:
+        column = frame[name]
+        if is_text(column):
+            column = column.str.strip()
+            blank = {""} if name in text else {"", *markers}
+            column = column.mask(column.isin(blank))
+        cells[name] = column
+    return pd.DataFrame(cells, index=frame.index)

@@ -1,0 +1,90 @@
+"""The bytes of a Parquet or Excel file to a table of cells."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import pandas as pd
+
+from ex_cx.errors import SourceError, nearest, some
+from ex_cx.linkage.cells import Cells, check_header
+from ex_cx.linkage.parsing import as_text
+from ex_cx.linkage.wording import counted
+
+__all__ = ["excel_cells", "parquet_cells"]
+
+
+def parquet_cells(name: str, content: bytes) -> Cells:
+    """Columns as typed in the file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(
+            f"{name!r} is not a Parquet file that can be read ({str(error)[:200]}). Export it "
+            "again."
+        ) from error
+    names = check_header(name, table.column_names)
+    nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
+    if nested:
+        raise SourceError(
+            f"{name!r} has {counted(len(nested), 'column')} of lists or records "
+            f"({some(nested)}). Flatten them before exporting."
+        )
+    frame = table.rename_columns(names).to_pandas(date_as_object=False, ignore_metadata=True)
+    for field, column in zip(table.schema, names, strict=True):
+        if pa.types.is_decimal(field.type):
+            frame[column] = frame[column].astype(float)
+        elif pa.types.is_dictionary(field.type):
+            frame[column] = as_text(frame[column].astype(object))
+    return Cells(frame=frame, guess_numbers=False)
+
+
+def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
+    """Cells of one sheet; a column of one kind of value has its type, any other is text."""
+    try:
+        book = pd.ExcelFile(io.BytesIO(content))
+        sheets = [str(title) for title in book.sheet_names]
+        chosen = _choose_sheet(name, sheets, sheet)
+        cells = book.parse(chosen, header=None, dtype=object, keep_default_na=False, na_values=[""])
+    except ImportError as error:
+        raise SourceError(
+            f"Reading {name!r} needs a package for Excel. Install it: pip install 'ex-cx[study]'."
+        ) from error
+    except (ValueError, KeyError, OSError, EOFError, RuntimeError, _bad_zip()) as error:
+        raise SourceError(
+            f"{name!r} is not an Excel file that can be read ({str(error)[:200]}). Save it again "
+            "as .xlsx, or export CSV."
+        ) from error
+    if len(cells) == 0:
+        raise SourceError(f"The sheet {chosen!r} of {name!r} is empty. Name another sheet.")
+    header = ["" if pd.isna(value) else str(value) for value in cells.iloc[0]]
+    frame = cells.iloc[1:].reset_index(drop=True).set_axis(check_header(name, header), axis=1)
+    return Cells(frame=pd.DataFrame({column: _plain(frame[column]) for column in frame}))
+
+
+def _bad_zip() -> type[Exception]:
+    from zipfile import BadZipFile
+
+    return BadZipFile
+
+
+def _choose_sheet(name: str, sheets: Sequence[str], wanted: str | None) -> str:
+    if wanted is None and len(sheets) == 1:
+        return sheets[0]
+    if wanted is None:
+        raise SourceError(f"{name!r} has {len(sheets)} sheets ({some(sheets, 9)}). State `sheet`.")
+    if wanted not in sheets:
+        raise SourceError(
+            f"{name!r} has no sheet {wanted!r}.{nearest(wanted, sheets)} It has: {some(sheets, 9)}."
+        )
+    return wanted
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Excel cells of one kind as that kind; a mixture as text."""
+    plain = column.infer_objects()
+    return as_text(plain) if plain.dtype == object else plain
