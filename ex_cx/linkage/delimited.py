@@ -137,8 +137,8 @@ def _arrow_csv(name: str, plain: bytes, header: Sequence[str], mark: str) -> Any
         rows = [row.number for row in odd if row.number is not None]
         raise SourceError(
             f"{name!r}: {counted(len(odd), 'row')} without the {first.expected_columns} columns of "
-            f"the header ({some_rows(rows)}; the first has {first.actual_columns}). Quote text that holds "
-            f"{mark!r}, or state the delimiter."
+            f"the header ({some_rows(rows)}; the first has {first.actual_columns}). Quote text "
+            f"that holds {mark!r}, or state the delimiter."
         )
     return table
 

@@ -28,6 +28,7 @@ _ZONE = r"(?:Z|[+-]\d{2}:?\d{2})?"
 _FORMS = {
     "2024-03-31": rf"\d{{4}}-\d{{2}}-\d{{2}}{_CLOCK}{_ZONE}",
     "2024-03": r"\d{4}-\d{2}",
+    "202403": r"\d{6}",
     "2024Q1": r"\d{4}-?[Qq][1-4]",
     "20240331": r"\d{8}",
     "2024/03/31": rf"\d{{4}}/\d{{1,2}}/\d{{1,2}}{_CLOCK}",
@@ -100,7 +101,11 @@ def to_numbers(column: pd.Series) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     whole = parse_numbers(column) if is_text(column) else None
-    return pd.to_numeric(column, errors="coerce").astype(float) if whole is None else whole
+    return (
+        pd.to_numeric(column, errors="coerce").astype(float)
+        if whole is None
+        else whole.astype(float)
+    )
 
 
 def detect_decimal(cells: pd.DataFrame, table: str) -> str:
@@ -181,6 +186,8 @@ def _parse_distinct(text: pd.Series, name: object, table: str) -> tuple[pd.Serie
         return pd.to_datetime(plain, format="ISO8601", errors="coerce"), form
     if form == "2024-03":
         return pd.to_datetime(fit, format="%Y-%m", errors="coerce"), form
+    if form == "202403":
+        return pd.to_datetime(fit, format="%Y%m", errors="coerce"), form
     if form == "20240331":
         return pd.to_datetime(fit, format="%Y%m%d", errors="coerce"), form
     if form == "2024Q1":
