@@ -15,6 +15,7 @@ __all__ = [
     "percentile_interval",
     "sandwich",
     "solve_equation",
+    "sweep_columns",
     "t_interval",
     "t_p_values",
 ]
@@ -40,19 +41,40 @@ def solve_equation(cross: np.ndarray, outcome: int, regressors: list[int]) -> np
     >>> solve_equation(np.array([[4.0, 2.0], [2.0, 5.0]]), 1, [0])
     array([0.5])
     """
-    normal = cross[..., regressors, :][..., :, regressors]
-    target = cross[..., regressors, outcome]
-    scale = np.sqrt(np.einsum("...jj->...j", normal))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = normal / (scale[..., :, None] * scale[..., None, :])
-        scaled = target / scale
-    sound = np.isfinite(unit).all(axis=(-2, -1))
-    unit = np.where(sound[..., None, None], unit, np.eye(len(regressors)))
-    sound &= np.linalg.eigvalsh(unit)[..., 0] > DEPENDENT
-    unit = np.where(sound[..., None, None], unit, np.eye(len(regressors)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        coef = np.linalg.solve(unit, scaled[..., None])[..., 0] / scale
-    return np.where(sound[..., None], coef, np.nan)
+    swept = sweep_columns(cross.reshape(-1, *cross.shape[-2:]), regressors)
+    return swept[:, outcome, regressors].reshape(*cross.shape[:-2], len(regressors))
+
+
+def sweep_columns(cross: np.ndarray, columns: list[int]) -> np.ndarray:
+    """Sweep regressors out of every other column: all their equations at once.
+
+    Parameters
+    ----------
+    cross : shape (draws, k, k), symmetric.
+    columns : positions of the regressors.
+
+    Returns
+    -------
+    shape (draws, k, k): [i, j] for j in `columns` and i not is the coefficient of column j in the
+    regression of column i on `columns`; draws with dependent regressors are NaN. Sweeping further
+    columns of the result adds them to the regressors.
+
+    Source: Goodnight (1979), The American Statistician 33(3), 149-158.
+    """
+    work = np.array(np.moveaxis(cross, 0, -1), order="C")
+    size = np.abs(np.einsum("jjd->jd", work))
+    dependent = np.zeros(work.shape[-1], dtype=bool)
+    for j in columns:
+        pivot = work[j, j].copy()
+        dependent |= ~(pivot > DEPENDENT * size[j])
+        row = work[j] / np.where(dependent, 1.0, pivot)
+        column = work[:, j].copy()
+        work -= column[:, None] * row[None]
+        work[j] = row
+        work[:, j] = column / np.where(dependent, 1.0, pivot)
+        work[j, j] = np.where(dependent, 1.0, -1 / np.where(dependent, 1.0, pivot))
+    work[..., dependent] = np.nan
+    return np.moveaxis(work, -1, 0)
 
 
 def check_rank(
@@ -179,9 +201,14 @@ def bootstrap_counts(n_clusters: int, n_draws: int, rng: np.random.Generator) ->
 
     The j-th draw takes `n_clusters` integers from `rng`, so draws do not depend on how many follow.
     """
-    drawn = rng.integers(0, n_clusters, size=(n_draws, n_clusters))
-    drawn += np.arange(n_draws)[:, None] * n_clusters
-    return np.bincount(drawn.ravel(), minlength=n_draws * n_clusters).reshape(n_draws, n_clusters)
+    counts = np.empty((n_draws, n_clusters))
+    step = max((1 << 15) // n_clusters, 1)
+    for at in range(0, n_draws, step):
+        part = counts[at : at + step]
+        drawn = rng.integers(0, n_clusters, size=part.shape)
+        drawn += np.arange(len(part))[:, None] * n_clusters
+        part.ravel()[:] = np.bincount(drawn.ravel(), minlength=part.size)
+    return counts
 
 
 def percentile_interval(draws: np.ndarray, conf_level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -104,7 +104,8 @@ class ClusterMoments:
         self._centres = [float(c.mean()) if swept else 0.0 for c in rows.columns]
         self._kept = self._build(0) if len(self._edges) == 2 else None
         self._overlap = Overlap(rows) if rows.n_periods else None
-        cross, sums, self.before = self._totals()
+        cross, sums = self._totals()
+        self.before = self._sums_of_squares()
         if self._overlap is None:
             self.total, self.period_rank = cross, 0
             self.period_coef = np.zeros((0, len(cross)))
@@ -139,7 +140,7 @@ class ClusterMoments:
         for index in range(len(self._edges) - 1):
             yield self._build(index)
 
-    def _totals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _totals(self) -> tuple[np.ndarray, np.ndarray]:
         k, t = len(self.rows.columns), self.rows.n_periods
         cross, sums = np.zeros((k, k)), np.zeros((t, k))
         for block in self._blocks():
@@ -148,7 +149,7 @@ class ClusterMoments:
                 codes = self.rows.periods[block.rows]
                 for j, line in enumerate(block.weighted):
                     sums[:, j] += np.bincount(codes, weights=line, minlength=t)
-        return cross, sums, self._sums_of_squares()
+        return cross, sums
 
     def _sums_of_squares(self) -> np.ndarray:
         weights, out = self.rows.weights, np.empty(len(self.rows.columns))
@@ -240,7 +241,7 @@ class ClusterMoments:
 
     def _chunk(self) -> int:
         t, k = self.rows.n_periods, len(self.rows.columns)
-        wide = t * t if self._overlap is not None and not self._overlap.is_constant else 0
+        wide = 0 if self._overlap is None else self._overlap.width
         return max(_CHUNK_BYTES // (8 * (wide + t * k + 2 * k * k + self.n_clusters)), 1)
 
     def cross_products(self, counts: np.ndarray) -> np.ndarray:
@@ -257,9 +258,10 @@ class ClusterMoments:
         out = np.empty((len(counts), len(self.rows.columns), len(self.rows.columns)))
         step = self._chunk()
         for at in range(0, len(counts), step):
-            weights = counts[at : at + step].astype(float)
+            weights = counts[at : at + step].astype(float, copy=False)
             cross, sums = self._unstack(weights @ self._stack)
-            out[at : at + step] = self._swept(cross, sums, weights)
+            swept = cross if self._overlap is None else self._overlap.sweep(weights, cross, sums)
+            out[at : at + step] = swept
         return out
 
     def leave_one_out(self) -> np.ndarray:
@@ -277,21 +279,15 @@ class ClusterMoments:
             cross, sums = self._unstack(self._stack[at : at + step])
             cross, sums = cross_all - cross, sums_all - sums
             if self._overlap is not None:
-                inner = self._overlap.solve_without(slice(at, at + step), sums)
-                cross = cross - np.swapaxes(sums, 1, 2) @ inner
+                cross = self._overlap.sweep_without(slice(at, at + step), cross, sums)
             out[at : at + step] = cross
         return out
-
-    def _swept(self, cross: np.ndarray, sums: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        if self._overlap is None:
-            return cross
-        return cross - np.swapaxes(sums, 1, 2) @ self._overlap.solve(weights, sums)
 
 
 def _square(values: np.ndarray, weights: np.ndarray | None, at: int) -> float:
     if weights is None:
-        return float(values @ values)
-    return float(values @ (values * weights[at : at + len(values)]))
+        return float(np.einsum("i,i->", values, values))
+    return float(np.einsum("i,i,i->", values, values, weights[at : at + len(values)]))
 
 
 def _block_edges(rows: MomentRows) -> np.ndarray:

@@ -98,88 +98,105 @@ class Overlap:
         return patterns, csr_array((ones, (cluster, which.ravel())), shape=shape)
 
     @cached_property
-    def is_constant(self) -> bool:
-        """Whether C(w) is the same for all w up to a factor, or diagonal: no T x T solve a draw."""
+    def _is_diagonal(self) -> bool:
+        """Whether C(w) acts on B(w) as a diagonal matrix.
+
+        It does without unit effects; and where all units share one pattern m, since then
+        C = diag(m) - m m' / sum(m) and the columns of B sum to zero, so that C^+ B is B / m up to a
+        constant that B' takes out.
+        """
         return not self._rows.absorbs_unit or len(self._patterns[0]) == 1
 
     @cached_property
-    def _constant_inverse(self) -> np.ndarray:
-        pattern = self._patterns[0][0]
-        return np.linalg.pinv(np.diag(pattern) - np.outer(pattern, pattern) / pattern.sum())
+    def _masses(self) -> np.ndarray:
+        """Weight of each cluster in each period, shape (G, T)."""
+        if not self._rows.absorbs_unit:
+            return self._unit_periods(0, len(self._rows.unit_starts))
+        patterns, held = self._patterns
+        return held @ patterns
 
     @cached_property
     def _packed(self) -> np.ndarray:
-        """Upper triangle of each cluster's C_g, shape (G, T(T+1)/2)."""
+        """Lower triangle of each cluster's C_g, row by row, shape (G, T(T+1)/2)."""
         patterns, held = self._patterns
-        i, j = np.triu_indices(self._t)
+        i, j = np.tril_indices(self._t)
         packed = -(patterns[:, i] * patterns[:, j]) / patterns.sum(axis=1, keepdims=True)
         packed[:, i == j] += patterns
         return held @ packed
 
-    @cached_property
-    def _masses(self) -> np.ndarray:
-        """Weight of each cluster in each period, shape (G, T); no unit effects absorbed."""
-        return self._unit_periods(0, len(self._rows.unit_starts))
+    @property
+    def width(self) -> int:
+        """Numbers that a draw needs besides its cross-products and sums."""
+        return self._t if self._is_diagonal else 2 * self._t * self._t
 
-    @cached_property
-    def _units_held(self) -> np.ndarray:
-        """Number of units in each cluster, shape (G,)."""
-        return self._patterns[1].sum(axis=1)
+    def sweep(self, weights: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """A(w) - B(w)' C(w)^+ B(w) for each draw.
 
-    def solve(self, weights: np.ndarray, sums: np.ndarray) -> np.ndarray:
-        """C(w)^+ B(w) for each draw: `weights` (draws, G), `sums` (draws, T, k), result as `sums`."""
-        if not self._rows.absorbs_unit:
-            return _divide(sums, weights @ self._masses)
-        if self.is_constant:
-            return self._constant_inverse @ sums / (weights @ self._units_held)[:, None, None]
-        return _solve_singular(self._unpack(weights @ self._packed), sums)
+        Parameters
+        ----------
+        weights : shape (draws, G); cross : (draws, k, k); sums : (draws, T, k).
 
-    def solve_without(self, left_out: slice, sums: np.ndarray) -> np.ndarray:
-        """C(1 - e_g)^+ B(1 - e_g) for the clusters g in `left_out`; shapes as in `solve`."""
-        if not self._rows.absorbs_unit:
-            return _divide(sums, self._masses.sum(axis=0) - self._masses[left_out])
-        if self.is_constant:
-            held = self._units_held.sum() - self._units_held[left_out]
-            return self._constant_inverse @ sums / held[:, None, None]
-        return _solve_singular(self._unpack(self._packed.sum(axis=0) - self._packed[left_out]), sums)
+        Returns
+        -------
+        shape (draws, k, k).
+        """
+        if self._is_diagonal:
+            return _sweep_diagonal(weights @ self._masses, cross, sums)
+        return _sweep_full(weights @ self._packed, cross, sums)
 
-    def _unpack(self, packed: np.ndarray) -> np.ndarray:
-        i, j = np.triu_indices(self._t)
-        full = np.empty((len(packed), self._t, self._t))
-        full[:, i, j] = packed
-        full[:, j, i] = packed
-        return full
+    def sweep_without(self, left_out: slice, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """As `sweep`, for the clusters in `left_out` left out one at a time."""
+        if self._is_diagonal:
+            rest = self._masses.sum(axis=0) - self._masses[left_out]
+            return _sweep_diagonal(rest, cross, sums)
+        return _sweep_full(self._packed.sum(axis=0) - self._packed[left_out], cross, sums)
 
 
-def _divide(sums: np.ndarray, mass: np.ndarray) -> np.ndarray:
-    return sums / np.where(mass > 0, mass, 1.0)[:, :, None]
+def _sweep_diagonal(mass: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    scaled = sums / np.where(mass > 0, mass, 1.0)[:, :, None]
+    return cross - np.swapaxes(sums, 1, 2) @ scaled
 
 
-def _solve_singular(matrices: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """C^+ B for Laplacian-like C (null vector one, B orthogonal to it), batched.
+def _sweep_full(packed: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """The Schur complement as the last block of the Cholesky factor of [[C, B], [B', A]].
 
-    The null vector is lifted by adding a constant matrix and periods that a draw does not observe
-    get a unit diagonal; neither changes C^+ B. A draw whose periods fall apart into unconnected
-    sets is solved by the pseudo-inverse.
+    C has the null vector one, to which the columns of B are orthogonal: adding a constant matrix
+    lifts it, and a unit diagonal stands in for a period that a draw does not observe. Neither
+    changes the result. Draws whose periods fall apart into unconnected sets, or whose columns are
+    dependent, are solved by the pseudo-inverse.
     """
-    t = matrices.shape[1]
-    diagonal = np.einsum("dtt->dt", matrices)
-    scale = diagonal.max(axis=1)
+    draws, t, k = sums.shape
+    diagonal = packed[:, np.cumsum(np.arange(t) + 1) - 1]
+    scale = diagonal.max(axis=1, keepdims=True)
     if not np.all(scale > 0):
         raise InferenceError(
-            "A draw of clusters has no unit seen in two periods, so nothing varies within it. "
-            "Use more clusters, or a longer panel."
+            f"{int((scale <= 0).sum())} of {draws} draws of clusters hold no unit seen in two "
+            "periods, so nothing varies within units there. Use more clusters, or a longer panel."
         )
-    lifted = matrices + (scale / t)[:, None, None]
-    unseen = diagonal <= 1e-12 * scale[:, None]
+    joint = np.empty((draws, t + k, t + k))
+    for row in range(t):
+        start = row * (row + 1) // 2
+        joint[:, row, : row + 1] = packed[:, start : start + row + 1] + scale / t
     index = np.arange(t)
-    lifted[:, index, index] += unseen * scale[:, None]
+    joint[:, index, index] += np.where(diagonal <= 1e-12 * scale, scale, 0.0)
+    joint[:, t:, :t] = np.swapaxes(sums, 1, 2)
+    joint[:, t:, t:] = cross
     try:
-        solved = np.linalg.solve(lifted, sums)
+        factor = np.linalg.cholesky(joint)
     except np.linalg.LinAlgError:
-        return np.linalg.pinv(matrices, rcond=1e-10, hermitian=True) @ sums
-    size = np.abs(solved).max(axis=(1, 2)) * scale
-    loose = ~(size <= 1e8 * np.maximum(np.abs(sums).max(axis=(1, 2)), 1e-300))
+        return _sweep_singular(packed, cross, sums)
+    last = factor[:, t:, t:]
+    swept = last @ np.swapaxes(last, 1, 2)
+    loose = (factor[:, index, index] < 1e-6 * np.sqrt(scale)).any(axis=1)
     if loose.any():
-        solved[loose] = np.linalg.pinv(matrices[loose], rcond=1e-10, hermitian=True) @ sums[loose]
-    return solved
+        swept[loose] = _sweep_singular(packed[loose], cross[loose], sums[loose])
+    return swept
+
+
+def _sweep_singular(packed: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    t = sums.shape[1]
+    i, j = np.tril_indices(t)
+    full = np.empty((len(packed), t, t))
+    full[:, i, j] = packed
+    full[:, j, i] = packed
+    return cross - np.swapaxes(sums, 1, 2) @ np.linalg.pinv(full, rcond=1e-10, hermitian=True) @ sums
