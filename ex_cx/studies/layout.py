@@ -54,21 +54,25 @@ def sweep(study_dir: Path) -> None:
 
     Folders of a runner that is still alive are left alone.
     """
-    for folder in study_dir.glob(f"{_BUILDING}*"):
-        owner = folder.name.removeprefix(_BUILDING).split("-")[0]
-        if not (owner.isdigit() and int(owner) != os.getpid() and _is_alive(int(owner))):
-            shutil.rmtree(folder, ignore_errors=True)
+    for left in study_dir.glob(f"{_BUILDING}*"):
+        owner = left.name.removeprefix(_BUILDING).split("-")[0]
+        if owner.isdigit() and int(owner) != os.getpid() and _is_alive(int(owner)):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
     for folder in study_dir.glob(f"{_PREVIOUS}*"):
         final = folder.with_name(folder.name.removeprefix(_PREVIOUS))
         if final.exists():
             shutil.rmtree(folder, ignore_errors=True)
         else:
             folder.rename(final)
-    for file in study_dir.glob(f"{_BUILDING}*.tmp"):
-        file.unlink(missing_ok=True)
 
 
 def _is_alive(pid: int) -> bool:
+    if os.name != "posix":
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

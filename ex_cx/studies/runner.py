@@ -1,0 +1,231 @@
+"""A study file to a folder of reports: each run whole or not at all, unchanged ones skipped."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ex_cx.errors import ExCxError, RunError
+from ex_cx.linkage.sources import shared_path
+from ex_cx.studies.data import StoredData, link_study, segment_values, store_linked
+from ex_cx.studies.kernels import execute_notebook, stop_signals_interrupt
+from ex_cx.studies.layout import (
+    building,
+    discard_failed,
+    failed_folder,
+    put_in_place,
+    read_json,
+    sweep,
+    write_json,
+    write_parquet,
+    write_text,
+)
+from ex_cx.studies.manifest import (
+    code_cells_sha256,
+    git_revision,
+    package_sha256,
+    run_key,
+    versions,
+)
+from ex_cx.studies.plan import PlannedRun, plan_runs
+from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
+
+__all__ = ["Progress", "RunOutcome", "StudyOutcome", "run_study"]
+
+Status = Literal["ok", "unchanged", "failed"]
+PLACES = ("panel_path", "data_root", "run_dir")
+"""Parameters that say where files lie; they do not decide a result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How one run ended.
+
+    Attributes
+    ----------
+    run : what was asked for.
+    status : done now, found unchanged, or failed (`reason` says why).
+    seconds : time it took.
+    folder : where its report lies; for a failure, where its notebook and log lie.
+    """
+
+    run: PlannedRun
+    status: Status
+    seconds: float
+    folder: Path
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOutcome:
+    """How a study ended: its index page and its runs, in order."""
+
+    index: Path
+    runs: tuple[RunOutcome, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every run is good, 1 when some failed."""
+        return int(any(run.status == "failed" for run in self.runs))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What the runner says while it works; a run's outcome is missing while it is going on."""
+
+    position: int
+    total: int
+    run: str
+    outcome: RunOutcome | None = None
+
+
+def run_study(
+    path: Path | str,
+    *,
+    data_root: Path | str = "",
+    out: Path | str = "runs",
+    notify: Callable[[Progress], None] | None = None,
+) -> StudyOutcome:
+    """Link a study's sources once, then execute every run of it that is not current.
+
+    Parameters
+    ----------
+    path : the study file.
+    data_root : folder of its data files; empty means the study file's own folder.
+    out : folder that receives `<study>/`; see `StudyOutcome` for what lies there.
+    notify : called before and after each run.
+
+    Raises
+    ------
+    StudyError, SourceError, SchemaError, LinkError, PanelError : the study or its data are not
+        usable; nothing was run. KeyboardInterrupt : stopped; what is in place is whole.
+
+    Notes
+    -----
+    A run is built in a temporary folder and renamed into place. Its key is the hash of all that
+    decides its result: parameters, input files, the study's data section, the notebook's code,
+    ex_cx and the packages beneath. A failed run leaves `<run>.failed/` beside its last good report.
+    """
+    with stop_signals_interrupt():
+        loaded = load_study(path)
+        folder = Path(out).absolute() / loaded.study.study
+        root = Path(data_root).absolute() if str(data_root) else loaded.path.parent
+        linked = link_study(loaded, root)
+        columns = linked.panel.frame.columns
+        loaded.refuse(column_complaints(loaded.study, columns))
+        runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        try:
+            stored = store_linked(linked, folder)
+            context = _Context(loaded=loaded, folder=folder, data=stored)
+            outcomes = _run_all(context, runs, notify or (lambda progress: None))
+            return _publish(context, outcomes)
+        finally:
+            sweep(folder)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """What all runs of a study share."""
+
+    loaded: LoadedStudy
+    folder: Path
+    data: StoredData
+
+
+def _run_all(
+    context: _Context, runs: list[PlannedRun], notify: Callable[[Progress], None]
+) -> tuple[RunOutcome, ...]:
+    outcomes = []
+    for position, run in enumerate(runs, start=1):
+        notify(Progress(position=position, total=len(runs), run=run.name))
+        outcome = _run_one(context, run)
+        notify(Progress(position=position, total=len(runs), run=run.name, outcome=outcome))
+        outcomes.append(outcome)
+    return tuple(outcomes)
+
+
+def _run_one(context: _Context, run: PlannedRun) -> RunOutcome:
+    started = time.monotonic()
+    final = context.folder / run.name
+    notebook = shared_path("notebooks", f"{run.notebook}.ipynb")
+    manifest = _manifest(context, run, notebook)
+    if _is_current(final, manifest["key"]):
+        discard_failed(final)
+        return RunOutcome(run=run, status="unchanged", seconds=0.0, folder=final)
+    with building(context.folder, run.name) as folder:
+        try:
+            _execute(context, run, notebook, folder)
+            manifest |= _finished("ok", started)
+            _complete(context, run, manifest, folder, final)
+        except Exception as error:
+            reason = str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
+            manifest |= _finished("failed", started) | {"reason": reason}
+            return _keep_failure(run, manifest, folder, final)
+    return RunOutcome(run=run, status="ok", seconds=manifest["wall_seconds"], folder=final)
+
+
+def _execute(context: _Context, run: PlannedRun, notebook: Path, folder: Path) -> None:
+    places = {"panel_path": str(context.data.panel), "run_dir": str(folder)}
+    execute_notebook(notebook, folder / "notebook.ipynb", {**run.given, **places})
+    if not (folder / "result.json").is_file():
+        raise RunError(
+            f"The notebook {run.notebook} ended without a report: it wrote no result.json."
+        )
+
+
+def _complete(
+    context: _Context, run: PlannedRun, manifest: dict[str, Any], folder: Path, final: Path
+) -> None:
+    """Manifest, log and page; then everything is put in place at once."""
+    from ex_cx.reporting.page import notebook_body, render_page
+
+    executed = folder / "notebook.ipynb"
+    _hide_places(executed, {str(folder): str(final)})
+    manifest["rows"] = _rows(folder)
+    write_json(folder / "manifest.json", manifest)
+    write_text(folder / "run.log", _log(manifest, executed))
+    page = render_page(folder, manifest, notebook_body(executed))
+    write_text(folder / "report.html", page)
+    put_in_place(folder, final)
+    discard_failed(final)
+
+
+def _keep_failure(
+    run: PlannedRun, manifest: dict[str, Any], folder: Path, final: Path
+) -> RunOutcome:
+    """Notebook so far, manifest and log, beside the last good report, which stays."""
+    executed = folder / "notebook.ipynb"
+    kept = failed_folder(final)
+    write_json(folder / "manifest.json", manifest)
+    write_text(folder / "run.log", _log(manifest, executed))
+    put_in_place(folder, kept)
+    return RunOutcome(
+        run=run,
+        status="failed",
+        seconds=manifest["wall_seconds"],
+        folder=kept,
+        reason=manifest["reason"],
+    )
+
+
+def _publish(context: _Context, outcomes: tuple[RunOutcome, ...]) -> StudyOutcome:
+    """results.parquet and index.html over all current reports, failures on top."""
+    from ex_cx.reporting.page import render_index
+
+    good = [outcome for outcome in outcomes if outcome.status != "failed"]
+    study = context.loaded.study
+    results = collect_results(study.study, [(o.run.name, o.folder) for o in good])
+    write_parquet(context.folder / "results.parquet", results)
+    cards = [_card(context, outcome) for outcome in outcomes]
+    head = {"study": study.study, "title": study.title or study.study}
+    index = context.folder / "index.html"
+    write_text(index, render_index(head, cards))
+    return StudyOutcome(index=index, runs=outcomes)
