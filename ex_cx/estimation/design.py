@@ -39,7 +39,8 @@ class Design:
     Attributes
     ----------
     columns : one array of shape (n,) for each term.
-    units, periods, clusters : codes 0.. without gaps, shape (n,); units ascend within clusters.
+    periods : codes 0.. without gaps, shape (n,).
+    unit_starts, cluster_starts : first row of each unit and cluster; clusters hold whole units.
     weights : shape (n,), or None.
     source : row of the panel behind each row, shape (n,).
     rows_in : rows of the panel.
@@ -47,23 +48,28 @@ class Design:
     """
 
     columns: tuple[np.ndarray, ...]
-    units: np.ndarray
     periods: np.ndarray
-    clusters: np.ndarray
+    unit_starts: np.ndarray
+    cluster_starts: np.ndarray
     weights: np.ndarray | None
     source: np.ndarray
     rows_in: int
     lost: dict[str, int]
 
     @property
+    def n_obs(self) -> int:
+        """Rows used."""
+        return len(self.periods)
+
+    @property
     def n_units(self) -> int:
         """Units that contribute rows."""
-        return len(_starts(self.units))
+        return len(self.unit_starts)
 
     @property
     def n_clusters(self) -> int:
         """Clusters that contribute rows."""
-        return int(self.clusters[-1]) + 1
+        return len(self.cluster_starts)
 
     @property
     def n_periods(self) -> int:
@@ -73,29 +79,27 @@ class Design:
     def moment_rows(self, absorb: Sequence[str], *, constant: bool = True) -> MomentRows:
         """The rows as `ClusterMoments` takes them; where nothing is absorbed, a `constant` is."""
         unit, period = "unit" in absorb, "period" in absorb
-        same = np.zeros(len(self.units), dtype=np.int64) if constant and not unit else None
-        cluster_starts = _starts(self.clusters)
+        same = np.zeros(self.n_obs, dtype=np.int64) if constant and not unit else None
         return MomentRows(
             columns=self.columns,
-            unit_starts=_starts(self.units) if unit else cluster_starts,
-            cluster_starts=cluster_starts,
+            unit_starts=self.unit_starts if unit else self.cluster_starts,
+            cluster_starts=self.cluster_starts,
             periods=self.periods if period else same,
             weights=self.weights,
             absorbs_unit=unit,
         )
 
-
     def unit_means(self) -> Design:
         """One row per unit: weighted means over its rows, with the sum of their weights."""
-        starts = _starts(self.units)
-        mass = np.ones(len(self.units)) if self.weights is None else self.weights
+        starts = self.unit_starts
+        mass = np.ones(self.n_obs) if self.weights is None else self.weights
         total = np.add.reduceat(mass, starts)
         return replace(
             self,
             columns=tuple(np.add.reduceat(c * mass, starts) / total for c in self.columns),
-            units=self.units[starts],
             periods=np.zeros(len(starts), dtype=np.int64),
-            clusters=self.clusters[starts],
+            unit_starts=np.arange(len(starts)),
+            cluster_starts=np.searchsorted(starts, self.cluster_starts),
             weights=None if self.weights is None else total,
             source=self.source[starts],
         )
@@ -271,17 +275,23 @@ def _sorted(
     mass: np.ndarray | None,
     lost: dict[str, int],
 ) -> Design:
-    rows = np.flatnonzero(keep)
-    units = panel.unit_codes[rows]
-    clusters, order = _cluster_codes(panel, rows, units, cluster)
-    if order is not None:
-        rows, units, clusters = rows[order], units[order], clusters[order]
-    whole = len(rows) == len(keep) and order is None
+    whole = bool(keep.all())
+    rows = np.arange(len(keep)) if whole else np.flatnonzero(keep)
+    units = panel.unit_codes if whole else panel.unit_codes[rows]
+    unit_starts = _starts(units)
+    clusters = _cluster_codes(panel, rows, units, cluster)
+    if clusters is None:
+        cluster_starts = unit_starts
+    else:
+        order = np.lexsort((np.arange(len(rows)), units, clusters))
+        rows, whole = rows[order], False
+        unit_starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+        cluster_starts = _starts(clusters[order])
     return Design(
         columns=tuple(v if whole else v[rows] for v in values),
-        units=units,
-        periods=_dense(panel.period_codes[rows]),
-        clusters=clusters,
+        periods=_dense(panel.period_codes if whole else panel.period_codes[rows]),
+        unit_starts=unit_starts,
+        cluster_starts=cluster_starts,
         weights=None if mass is None else mass[rows],
         source=rows,
         rows_in=len(keep),
@@ -291,11 +301,11 @@ def _sorted(
 
 def _cluster_codes(
     panel: Panel, rows: np.ndarray, units: np.ndarray, cluster: str | None
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Cluster codes of `rows`, and the order that sorts them (None where they are sorted)."""
+) -> np.ndarray | None:
+    """Cluster codes of `rows`; None where the clusters are the units."""
     name = cluster or panel.cluster
     if name is None or name == panel.unit:
-        return np.cumsum(np.diff(units, prepend=units[0]) != 0), None
+        return None
     if name not in panel.frame.columns:
         raise SpecError(
             f"There is no cluster column {name!r} in the panel.{nearest(name, panel.frame.columns)}"
@@ -317,7 +327,7 @@ def _cluster_codes(
             f"{len(moved)} units are in more than one cluster of {name!r} (first: {some(where)}). "
             "A cluster must hold whole units: choose a coarser one, or split these units."
         )
-    return codes, np.lexsort((np.arange(len(rows)), units, codes))
+    return codes
 
 
 def _dense(codes: np.ndarray) -> np.ndarray:
@@ -327,4 +337,7 @@ def _dense(codes: np.ndarray) -> np.ndarray:
 
 
 def _starts(codes: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(np.diff(codes, prepend=codes[0] - 1))
+    """First row of each run of `codes`, which ascend from 0 or more."""
+    counts = np.bincount(codes)
+    counts = counts[counts > 0]
+    return np.cumsum(counts) - counts

@@ -199,4 +199,6 @@ def _sweep_singular(packed: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> 
     full = np.empty((len(packed), t, t))
     full[:, i, j] = packed
     full[:, j, i] = packed
-    return cross - np.swapaxes(sums, 1, 2) @ np.linalg.pinv(full, rcond=1e-10, hermitian=True) @ sums
+    return (
+        cross - np.swapaxes(sums, 1, 2) @ np.linalg.pinv(full, rcond=1e-10, hermitian=True) @ sums
+    )

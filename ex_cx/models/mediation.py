@@ -126,7 +126,9 @@ class MediationResult(Result):
         )
         total = frame["term"] == "total"
         share = frame["term"] == "proportion_mediated"
-        unclear = bool((frame["conf_low"] <= 0)[total].iloc[0] and (frame["conf_high"] >= 0)[total].iloc[0])
+        unclear = bool(
+            (frame["conf_low"] <= 0)[total].iloc[0] and (frame["conf_high"] >= 0)[total].iloc[0]
+        )
         numbers = ["std_error", "p_value"]
         frame.loc[share, numbers] = np.nan
         if unclear:
@@ -238,7 +240,7 @@ def fit_mediation(
         n_boot=n_boot,
         draws_failed=int((~sound).sum()),
         interval=interval,
-        n_obs=len(design.units),
+        n_obs=design.n_obs,
         n_units=design.n_units,
         n_periods=design.n_periods,
         n_clusters=design.n_clusters,
@@ -338,9 +340,7 @@ def _check_spec(panel: Panel, spec: MediationSpec, n_boot: int, interval: str) -
         raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
 
 
-def _warnings(
-    panel: Panel, spec: MediationSpec, design: Design, failed: int
-) -> tuple[str, ...]:
+def _warnings(panel: Panel, spec: MediationSpec, design: Design, failed: int) -> tuple[str, ...]:
     found = []
     if design.n_clusters < FEW_CLUSTERS:
         found.append(

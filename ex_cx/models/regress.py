@@ -193,7 +193,7 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     moments = ClusterMoments(design.moment_rows(absorb, constant=_has_constant(spec)))
     names = _term_names(spec)
     equation = fit_equation(moments, 0, range(1, len(names) + 1), names, absorb)
-    df_rows = len(design.units) - len(names) - _levels(design, moments, absorb)
+    df_rows = design.n_obs - len(names) - _levels(design, moments, absorb)
     clustered = spec.vcov in ("cluster", "jackknife")
     return PanelResult(
         spec=spec,
@@ -203,7 +203,7 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
         df_t=design.n_clusters - 1 if clustered else df_rows,
         r2=1 - equation.rss / equation.tss if equation.tss > 0 else np.nan,
         condition_number=equation.condition_number,
-        n_obs=len(design.units),
+        n_obs=design.n_obs,
         n_units=design.n_units,
         n_periods=design.n_periods,
         n_clusters=design.n_clusters,
@@ -361,7 +361,7 @@ def _levels(design: Design, moments: ClusterMoments, absorb: tuple[str, ...]) ->
 def _vcov(
     spec: PanelSpec, design: Design, moments: ClusterMoments, equation: Equation, df_rows: int
 ) -> np.ndarray:
-    n, p = len(design.units), len(equation.coef)
+    n, p = design.n_obs, len(equation.coef)
     if spec.vcov == "jackknife":
         check_resampling(equation)
         left_out = solve_equation(moments.leave_one_out(), 0, list(range(1, p + 1)))
@@ -389,9 +389,7 @@ def _row_scores(moments: ClusterMoments, equation: Equation) -> np.ndarray:
     return (rows[1:] * scored).T
 
 
-def _warnings(
-    panel: Panel, spec: PanelSpec, design: Design, equation: Equation
-) -> tuple[str, ...]:
+def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation) -> tuple[str, ...]:
     found = []
     if spec.vcov in ("cluster", "jackknife") and design.n_clusters < FEW_CLUSTERS:
         found.append(
