@@ -41,9 +41,7 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
         raise RunError(_reason(error, started)) from error
 
 
-def _papermill(
-    source: Path, target: Path, parameters: dict[str, Any], started: list[Any]
-) -> None:
+def _papermill(source: Path, target: Path, parameters: dict[str, Any], started: list[Any]) -> None:
     import papermill
 
     papermill.execute_notebook(

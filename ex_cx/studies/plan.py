@@ -61,16 +61,16 @@ def plan_runs(loaded: LoadedStudy, segments: Mapping[str, Sequence[str]]) -> lis
     drafts += [_extra(study, run, at) for at, run in enumerate(study.runs)]
     complaints = list[Complaint]()
     runs = dict[str, PlannedRun]()
-    for notebook, settings, name in drafts:
+    for notebook, settings, name, place in drafts:
         given = {key: setting.value for key, setting in settings.items()}
         parameters, words = parse_parameters(notebook, given)
         for text in words:
             key = re.split(r"[ .:]", text)[0]
-            place = settings[key].place if key in settings else ("notebooks",)
-            complaints.append((place, f"{notebook}: {text}"))
+            where = settings[key].place if key in settings else place
+            complaints.append((where, f"{notebook}: {text}"))
         if name in runs:
             text = f"the run {name!r} is planned twice; give one of them a `name` of its own."
-            complaints.append((next(iter(settings.values())).place, text))
+            complaints.append((place, text))
         runs[name] = PlannedRun(
             name=name,
             notebook=notebook,
@@ -82,7 +82,8 @@ def plan_runs(loaded: LoadedStudy, segments: Mapping[str, Sequence[str]]) -> lis
     return list(runs.values())
 
 
-Draft = tuple[str, dict[str, _Setting], str]
+Draft = tuple[str, dict[str, _Setting], str, Location]
+"""Notebook, its settings, the run's name, and where the study file asks for it."""
 
 
 def _crossed(study: Study, notebook: str, segments: Mapping[str, Sequence[str]]) -> Iterator[Draft]:
@@ -92,7 +93,7 @@ def _crossed(study: Study, notebook: str, segments: Mapping[str, Sequence[str]])
         chosen = settings | dict(zip(axes, point, strict=True))
         _spread_exposures(study, notebook, chosen)
         name = "--".join([notebook, *(s.label for s in point if s.label)])
-        yield notebook, {key: s for key, s in chosen.items() if s.value is not None}, name
+        yield notebook, chosen, name, ("notebooks", study.notebooks.index(notebook))
 
 
 def _extra(study: Study, run: ExtraRun, at: int) -> Draft:
@@ -105,12 +106,14 @@ def _extra(study: Study, run: ExtraRun, at: int) -> Draft:
         label = folder_name(run.segment)
         own["segment"] = _Setting(run.segment, ("runs", at, "segment"), label)
     chosen = settings | own
-    first = {key: axis[0] for key, axis in _axes(study, run.notebook, chosen, {}, grid=False).items()}
+    first = {
+        key: axis[0] for key, axis in _axes(study, run.notebook, chosen, {}, grid=False).items()
+    }
     chosen |= first
     _spread_exposures(study, run.notebook, chosen)
     labels = [s.label for s in (*first.values(), *own.values()) if s.label]
     name = folder_name(run.name) if run.name else "--".join([run.notebook, *labels])
-    return run.notebook, {key: s for key, s in chosen.items() if s.value is not None}, name
+    return run.notebook, chosen, name, ("runs", at)
 
 
 def _settings(study: Study, notebook: str) -> dict[str, _Setting]:
@@ -201,4 +204,3 @@ def folder_name(text: str) -> str:
     if kept == plain:
         return kept
     return f"{kept}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
-

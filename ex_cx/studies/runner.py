@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-
-import pandas as pd
 
 from ex_cx.errors import ExCxError, RunError
 from ex_cx.linkage.sources import shared_path
@@ -20,27 +17,25 @@ from ex_cx.studies.layout import (
     discard_failed,
     failed_folder,
     put_in_place,
-    read_json,
     sweep,
     write_json,
     write_parquet,
     write_text,
 )
-from ex_cx.studies.manifest import (
-    code_cells_sha256,
-    git_revision,
-    package_sha256,
-    run_key,
-    versions,
-)
 from ex_cx.studies.plan import PlannedRun, plan_runs
+from ex_cx.studies.records import (
+    collect_results,
+    finish,
+    hide_places,
+    is_current,
+    run_log,
+    start_manifest,
+)
 from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
 
 __all__ = ["Progress", "RunOutcome", "StudyOutcome", "run_study"]
 
 Status = Literal["ok", "unchanged", "failed"]
-PLACES = ("panel_path", "data_root", "run_dir")
-"""Parameters that say where files lie; they do not decide a result."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,18 +151,20 @@ def _run_one(context: _Context, run: PlannedRun) -> RunOutcome:
     started = time.monotonic()
     final = context.folder / run.name
     notebook = shared_path("notebooks", f"{run.notebook}.ipynb")
-    manifest = _manifest(context, run, notebook)
-    if _is_current(final, manifest["key"]):
+    manifest = start_manifest(context.loaded, run, notebook, context.data)
+    if is_current(final, manifest["key"]):
         discard_failed(final)
         return RunOutcome(run=run, status="unchanged", seconds=0.0, folder=final)
     with building(context.folder, run.name) as folder:
         try:
             _execute(context, run, notebook, folder)
-            manifest |= _finished("ok", started)
+            manifest |= finish("ok", started)
             _complete(context, run, manifest, folder, final)
         except Exception as error:
-            reason = str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
-            manifest |= _finished("failed", started) | {"reason": reason}
+            reason = (
+                str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
+            )
+            manifest |= finish("failed", started) | {"reason": reason}
             return _keep_failure(run, manifest, folder, final)
     return RunOutcome(run=run, status="ok", seconds=manifest["wall_seconds"], folder=final)
 
@@ -188,10 +185,9 @@ def _complete(
     from ex_cx.reporting.page import notebook_body, render_page
 
     executed = folder / "notebook.ipynb"
-    _hide_places(executed, {str(folder): str(final)})
-    manifest["rows"] = _rows(folder)
+    hide_places(executed, {str(folder): ".", str(context.folder): ".."})
     write_json(folder / "manifest.json", manifest)
-    write_text(folder / "run.log", _log(manifest, executed))
+    write_text(folder / "run.log", run_log(manifest, executed))
     page = render_page(folder, manifest, notebook_body(executed))
     write_text(folder / "report.html", page)
     put_in_place(folder, final)
@@ -205,7 +201,7 @@ def _keep_failure(
     executed = folder / "notebook.ipynb"
     kept = failed_folder(final)
     write_json(folder / "manifest.json", manifest)
-    write_text(folder / "run.log", _log(manifest, executed))
+    write_text(folder / "run.log", run_log(manifest, executed))
     put_in_place(folder, kept)
     return RunOutcome(
         run=run,

@@ -97,9 +97,14 @@ def _complaint(kind: Any, detail: Any) -> Complaint:
     if fault in ("missing", "missing_argument"):
         return location, "is required."
     if fault in _WANTED:
-        return location, f"must be {_WANTED[fault]}; found {shown(detail['input'])}.{_quote(detail)}"
+        return (
+            location,
+            f"must be {_WANTED[fault]}; found {shown(detail['input'])}.{_quote(detail)}",
+        )
     if fault == "literal_error":
-        options = [option.strip(" '") for option in context["expected"].replace(" or ", ",").split(",")]
+        options = [
+            option.strip(" '") for option in context["expected"].replace(" or ", ",").split(",")
+        ]
         hint = nearest(str(detail["input"]), options)
         return location, f"must be {context['expected']}; found {shown(detail['input'])}.{hint}"
     if fault == "value_error":

@@ -1,0 +1,198 @@
+"""The rows of a study or a notebook: linked once, stored beside the reports, opened by each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ex_cx.errors import ParameterError, SourceError, StudyError, nearest, some
+from ex_cx.linkage.check import check_table
+from ex_cx.linkage.link import LinkAudit, Linked, link_study_data
+from ex_cx.linkage.panel import Panel
+from ex_cx.linkage.schema import ColumnRule, ReadSpec, TableSchema
+from ex_cx.linkage.sources import read_table, shared_path
+from ex_cx.studies.layout import read_json, write_json, write_parquet
+from ex_cx.studies.manifest import file_sha256
+from ex_cx.studies.parameters import DataParameters, parse_segment
+from ex_cx.studies.study import LoadedStudy, load_study
+from ex_cx.studies.validation import Location
+
+__all__ = ["StoredData", "link_study", "open_data", "segment_values", "store_linked"]
+
+EMBEDDED = "embedded:"
+STUDY_ENDINGS = (".yaml", ".yml")
+BESIDE = "panel.json"
+"""File beside a stored panel: its calendar, where its columns come from, the audit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredData:
+    """A linked panel on disk: `panel` is the Parquet file, `inputs` the files it was made from."""
+
+    panel: Path
+    inputs: list[dict[str, Any]]
+
+
+def link_study(loaded: LoadedStudy, root: Path) -> Linked:
+    """Read, check, measure and link the data of a study; its files must lie below `root`.
+
+    Raises
+    ------
+    StudyError : a path that leads out of `root`, also by a symbolic link.
+    SourceError, SchemaError, LinkError, PanelError : what reading and linking find.
+    """
+    study = loaded.study
+    loaded.refuse(
+        (place, f"leads out of {root.name!r}, the folder of the data. Move the file into it.")
+        for place, path in _paths(loaded)
+        if not (root / path).resolve().is_relative_to(root.resolve())
+    )
+    if study.data.sources:
+        linked = link_study_data(study.data.sources, study.data.link, root)
+    else:
+        linked = _read_panel(
+            root / study.data.panel,
+            unit=study.unit,
+            period=study.period,
+            read=study.data.read,
+            provenance=study.data.respondents,
+        )
+    return _with_roles(linked, study.cluster, study.roles.weights)
+
+
+def _paths(loaded: LoadedStudy) -> Iterator[tuple[Location, str]]:
+    data = loaded.study.data
+    if data.panel:
+        yield ("data", "panel"), data.panel
+    for name, source in data.sources.items():
+        yield ("data", "sources", name, "path"), source.path
+
+
+def _with_roles(linked: Linked, cluster: str, weights: str) -> Linked:
+    """The same rows with the columns that say what is independent and what weighs how much."""
+    panel = linked.panel
+    given = panel.frame.columns
+    for role, name in (("cluster", cluster), ("weights", weights)):
+        if name and name not in given:
+            raise ParameterError(
+                f"{role}: there is no column {name!r} in the data.{nearest(name, given)}"
+            )
+    panel = Panel.from_frame(
+        panel.frame,
+        unit=panel.unit,
+        period=panel.period,
+        cluster=cluster or None,
+        weights=weights or None,
+        provenance=panel.provenance,
+    )
+    return replace(linked, panel=panel)
+
+
+def segment_values(panel: Panel, columns: Mapping[str, object]) -> dict[str, list[str]]:
+    """Column -> its values in the panel, as text, sorted; rows without a value make no segment."""
+    return {
+        name: sorted(panel.frame[name].dropna().astype(str).unique().tolist()) for name in columns
+    }
+
+
+def store_linked(linked: Linked, folder: Path) -> StoredData:
+    """Write panel.parquet and panel.json into `folder`, each whole or not at all."""
+    panel, path = linked.panel, folder / "panel.parquet"
+    calendar = panel.frame[panel.period].dtype
+    is_period = isinstance(calendar, pd.PeriodDtype)
+    frame = panel.frame.assign(**{panel.period: panel.frame[panel.period].astype(str)})
+    write_parquet(path, frame if is_period else panel.frame)
+    audit = linked.audit.to_dict()
+    beside = {
+        "panel_sha256": file_sha256(path),
+        "frequency": calendar.freq.freqstr if isinstance(calendar, pd.PeriodDtype) else None,
+        "provenance": dict(panel.provenance),
+        "audit": audit,
+    }
+    write_json(folder / BESIDE, beside)
+    return StoredData(panel=path, inputs=audit["reads"])
+
+
+def open_data(parameters: DataParameters) -> Linked:
+    """The linked rows that a notebook's parameters ask for, and how they came about.
+
+    Parameters
+    ----------
+    parameters : `panel_path` names data that comes with ex_cx (`embedded:contact_centre`), a study
+        file, or a table with one row per unit and period.
+
+    Returns
+    -------
+    Linked
+        The panel, with cluster and weights set and only the rows of `segment`, and its audit.
+
+    Raises
+    ------
+    ParameterError : a column that does not exist, or a segment without rows; the nearest right
+        name is given. Else what reading and linking raise.
+    """
+    linked = _open(parameters)
+    _check_columns(linked.panel, parameters)
+    roles = [getattr(parameters, name, "") for name in ("cluster", "weights")]
+    linked = _with_roles(linked, *roles)
+    return _in_segment(linked, parameters.segment) if parameters.segment else linked
+
+
+def _open(parameters: DataParameters) -> Linked:
+    source = parameters.panel_path
+    if source.startswith(EMBEDDED):
+        study = shared_path("data", source.removeprefix(EMBEDDED), "study.yaml")
+    else:
+        study = Path(source).absolute()
+    if study.suffix.lower() in STUDY_ENDINGS:
+        root = Path(parameters.data_root).absolute() if parameters.data_root else study.parent
+        return link_study(load_study(study), root)
+    stored = read_json(study.with_name(BESIDE)) if study.suffix == ".parquet" else None
+    if stored is not None and stored.get("panel_sha256") == _sha256(study):
+        return _read_stored(study, stored, parameters)
+    return _read_panel(study, unit=parameters.unit, period=parameters.period)
+
+
+def _sha256(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else ""
+
+
+def _read_stored(path: Path, stored: Mapping[str, Any], parameters: DataParameters) -> Linked:
+    frame = read_table(path, text=(parameters.unit,)).frame
+    if stored["frequency"]:
+        calendar = pd.PeriodIndex(frame[parameters.period], freq=stored["frequency"])
+        frame = frame.assign(**{parameters.period: calendar})
+    panel = Panel.from_frame(
+        frame,
+        unit=parameters.unit,
+        period=parameters.period,
+        provenance=stored["provenance"],
+    )
+    return Linked(panel=panel, audit=LinkAudit.from_dict(stored["audit"]))
+
+
+def _check_columns(panel: Panel, parameters: DataParameters) -> None:
+    known = panel.frame.columns
+    absent = [name for name in parameters.required_columns() if name not in known]
+    if absent:
+        raise ParameterError(
+            f"{len(absent)} of the named columns are not in the data ({some(absent)})."
+            f"{nearest(absent[0], known)} The data have {len(known)}: {some(known, 12)}."
+        )
+
+
+def _in_segment(linked: Linked, segment: str) -> Linked:
+    column, value = parse_segment(segment)
+    labels = linked.panel.frame[column].astype(str)
+    keep = (labels == value).to_numpy()
+    if not keep.any():
+        options = sorted(labels.dropna().unique())
+        raise ParameterError(
+            f"segment: no row has {column!r} equal to {value!r}.{nearest(value, options)} It has "
+            f"{len(options)} values: {some(options, 9)}."
+        )
+    return replace(linked, panel=linked.panel.where(keep))

@@ -1,0 +1,129 @@
+"""Notebook parameters: what is misspelt or of the wrong type stops before any data is read."""
+
+from __future__ import annotations
+
+import pytest
+
+from ex_cx.errors import ParameterError
+from ex_cx.studies.parameters import NOTEBOOKS, check_parameters
+
+DEFAULTS = {name: model().model_dump() for name, model in NOTEBOOKS.items()}
+
+
+def namespace(*cells: str, **changes) -> dict:
+    """A notebook's globals after its parameters cell and the given further cells."""
+    declared = "\n".join(f"{name} = {value!r}" for name, value in DEFAULTS["mediation"].items())
+    values: dict = {"In": ["", declared, *cells]}
+    for cell in (declared, *cells):
+        exec(cell, values)
+    return values | changes
+
+
+def message(notebook: str, values: dict) -> str:
+    with pytest.raises(ParameterError) as caught:
+        check_parameters(notebook, values)
+    return str(caught.value)
+
+
+def test_the_declared_cell_is_accepted_and_frozen():
+    found = check_parameters("mediation", namespace())
+    assert found.mediators == ("cx_effort", "cx_fcr_pct")
+    with pytest.raises(ValueError, match="frozen"):
+        found.seed = 1
+
+
+def test_a_misspelt_name_that_papermill_injects_stops_with_the_nearest():
+    assert message("mediation", namespace("# Parameters\nmediater = 'cx_effort'\n")) == (
+        "1 parameter of the mediation notebook cannot be used:\n"
+        "- mediater: there is no such parameter. Did you mean 'mediators'?"
+    )
+
+
+def test_a_name_misspelt_in_the_cell_itself_is_found_twice_over():
+    values = namespace()
+    values["In"][1] = values["In"][1].replace("\noutcome =", "\noutcom =")
+    values["outcom"] = values.pop("outcome")
+    assert message("mediation", values) == (
+        "2 parameters of the mediation notebook cannot be used:\n"
+        "- outcom: there is no such parameter. Did you mean 'outcome'?\n"
+        "- outcome: is missing from the parameters cell."
+    )
+
+
+def test_later_cells_may_hold_names_of_their_own():
+    cells = ("panel = 1", "scratch = 'x'", "check_again = True")
+    assert check_parameters("mediation", namespace(*cells)).seed == 20240501
+
+
+def test_a_corrected_cell_is_not_held_against_its_earlier_self():
+    values = namespace("outcom = 'cx_nps'; seed = 1")
+    values["In"].append(values["In"][1])
+    assert check_parameters("mediation", values).outcome == "cx_nps"
+
+
+def test_outside_ipython_every_plain_value_is_a_parameter():
+    values = DEFAULTS["mediation"] | {"mediater": "x", "check": check_parameters}
+    assert "mediater: there is no such parameter" in message("mediation", values)
+    assert check_parameters("mediation", DEFAULTS["mediation"]).n_boot == 4999
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"segment": 7},
+            (
+                "segment: must be text; found the number 7. Put it in quotes (with papermill: -r, not "
+                "-p)."
+            ),
+        ),
+        (
+            {"segment": "North"},
+            "segment: must read `column=value`, or be empty; found the text 'North'.",
+        ),
+        ({"lag_outcome": 1.5}, "lag_outcome: must be a whole number; found the number 1.5."),
+        ({"lag_outcome": True}, "lag_outcome: must be a whole number; found true."),
+        ({"n_boot": "4999"}, "n_boot: must be a whole number; found the text '4999'."),
+        ({"conf_level": 95}, "conf_level: must be less than 1; found the number 95."),
+        (
+            {"absorb": ["unit", "periods"]},
+            (
+                "absorb item 2: must be 'unit' or 'period'; found the text 'periods'. Did you mean "
+                "'period'?"
+            ),
+        ),
+        ({"outcome": ""}, "outcome: is empty; name a column."),
+        ({"cluster": None}, "cluster: must be text; found nothing."),
+        ({"mediators": []}, "mediators: is empty; name a column."),
+    ],
+)
+def test_a_wrong_type_or_choice_is_named(changes, line):
+    assert message("mediation", namespace(**changes)) == (
+        f"1 parameter of the mediation notebook cannot be used:\n- {line}"
+    )
+
+
+def test_papermill_passes_a_list_as_one_text():
+    found = check_parameters("mediation", namespace(mediators="cx_effort, cx_fcr_pct"))
+    assert found.mediators == ("cx_effort", "cx_fcr_pct")
+
+
+def test_tuples_are_as_good_as_lists():
+    assert check_parameters("mediation", namespace(absorb=("unit",))).absorb == ("unit",)
+
+
+def test_values_that_are_not_plain_are_named():
+    import numpy as np
+
+    assert "not plain text or number" in message("mediation", namespace(seed=np.int64(3)))
+
+
+def test_required_columns_see_through_products_squares_and_segments():
+    changes = {"exposures": ["a:b", "c^2"], "outcome": "y", "segment": "region=North"}
+    values = DEFAULTS["panel_regression"] | changes
+    found = check_parameters("panel_regression", values)
+    assert found.required_columns() == ("region", "y", "a", "b", "c")
+
+
+def test_an_unknown_notebook_is_named():
+    assert message("mediaton", {}) == "There is no notebook 'mediaton'. Did you mean 'mediation'?"
