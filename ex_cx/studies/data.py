@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ex_cx.errors import ParameterError, SourceError, StudyError, nearest, some
+from ex_cx.errors import ParameterError, nearest, some
+from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.check import check_table
-from ex_cx.linkage.link import LinkAudit, Linked, link_study_data
+from ex_cx.linkage.link import Linked, link_study_data
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.schema import ColumnRule, ReadSpec, TableSchema
 from ex_cx.linkage.sources import read_table, shared_path
 from ex_cx.studies.layout import read_json, write_json, write_parquet
 from ex_cx.studies.manifest import file_sha256
-from ex_cx.studies.parameters import DataParameters, parse_segment
+from ex_cx.studies.parameters import DataParameters, base_columns, parse_segment
 from ex_cx.studies.study import LoadedStudy, load_study
 from ex_cx.studies.validation import Location
 
@@ -54,10 +55,13 @@ def link_study(loaded: LoadedStudy, root: Path) -> Linked:
     if study.data.sources:
         linked = link_study_data(study.data.sources, study.data.link, root)
     else:
+        roles = study.roles
+        terms = (*roles.exposures, *roles.mediators, *roles.outcomes, *roles.controls)
         linked = _read_panel(
             root / study.data.panel,
             unit=study.unit,
             period=study.period,
+            numbers=base_columns((*terms, roles.weights)),
             read=study.data.read,
             provenance=study.data.respondents,
         )
@@ -102,14 +106,14 @@ def segment_values(panel: Panel, columns: Mapping[str, object]) -> dict[str, lis
 def store_linked(linked: Linked, folder: Path) -> StoredData:
     """Write panel.parquet and panel.json into `folder`, each whole or not at all."""
     panel, path = linked.panel, folder / "panel.parquet"
-    calendar = panel.frame[panel.period].dtype
-    is_period = isinstance(calendar, pd.PeriodDtype)
-    frame = panel.frame.assign(**{panel.period: panel.frame[panel.period].astype(str)})
-    write_parquet(path, frame if is_period else panel.frame)
+    periods = panel.frame[panel.period]
+    is_calendar = isinstance(periods.dtype, pd.PeriodDtype)
+    frame = panel.frame.assign(**{panel.period: periods.astype(str)}) if is_calendar else panel.frame
+    write_parquet(path, frame)
     audit = linked.audit.to_dict()
     beside = {
         "panel_sha256": file_sha256(path),
-        "frequency": calendar.freq.freqstr if isinstance(calendar, pd.PeriodDtype) else None,
+        "calendar": str(periods.dtype) if is_calendar else None,
         "provenance": dict(panel.provenance),
         "audit": audit,
     }
@@ -154,7 +158,50 @@ def _open(parameters: DataParameters) -> Linked:
     stored = read_json(study.with_name(BESIDE)) if study.suffix == ".parquet" else None
     if stored is not None and stored.get("panel_sha256") == _sha256(study):
         return _read_stored(study, stored, parameters)
-    return _read_panel(study, unit=parameters.unit, period=parameters.period)
+    labels = {parse_segment(parameters.segment)[0], getattr(parameters, "cluster", "")}
+    return _read_panel(
+        study,
+        unit=parameters.unit,
+        period=parameters.period,
+        numbers=[name for name in parameters.required_columns() if name not in labels],
+    )
+
+
+def _read_panel(
+    path: Path,
+    *,
+    unit: str,
+    period: str,
+    numbers: Iterable[str],
+    read: ReadSpec | None = None,
+    provenance: Mapping[str, str] | None = None,
+) -> Linked:
+    """A table that has one row per unit and period already; `numbers` must hold numbers."""
+    stated = read or ReadSpec()
+    table = read_table(
+        path,
+        encoding=stated.encoding,
+        delimiter=stated.delimiter,
+        decimal=stated.decimal,
+        dates=stated.dates,
+        date_format=stated.date_format,
+        text=(unit, *stated.text),
+        missing=stated.missing,
+        sheet=stated.sheet,
+    )
+    present = [name for name in dict.fromkeys(numbers) if name in table.frame]
+    rules = tuple(ColumnRule(name=name) for name in present)
+    frame = check_table(table.frame, TableSchema(name=path.name, columns=rules))
+    panel = Panel.from_frame(frame, unit=unit, period=period, provenance=provenance)
+    flow = Flow(source="panel").step("read", len(frame)).step("panel", len(panel))
+    audit = LinkAudit(
+        flow=flow.frame(),
+        unmatched=pd.DataFrame(),
+        suppressed=pd.DataFrame(),
+        definitions=pd.DataFrame(),
+        reads=pd.DataFrame([{"source": "panel", **table.report.to_dict()}]),
+    )
+    return Linked(panel=panel, audit=audit)
 
 
 def _sha256(path: Path) -> str:
@@ -163,9 +210,9 @@ def _sha256(path: Path) -> str:
 
 def _read_stored(path: Path, stored: Mapping[str, Any], parameters: DataParameters) -> Linked:
     frame = read_table(path, text=(parameters.unit,)).frame
-    if stored["frequency"]:
-        calendar = pd.PeriodIndex(frame[parameters.period], freq=stored["frequency"])
-        frame = frame.assign(**{parameters.period: calendar})
+    if stored["calendar"]:
+        periods = frame[parameters.period].astype(stored["calendar"])
+        frame = frame.assign(**{parameters.period: periods})
     panel = Panel.from_frame(
         frame,
         unit=parameters.unit,

@@ -86,7 +86,7 @@ class PanelRegressionParameters(DataParameters):
     """Parameters of `panel_regression`: one outcome on one or more exposures."""
 
     outcome: str = "cx_nps"
-    exposures: Names = ("ex_engagement", "ex_occupancy_pct")
+    exposures: Names = ("ex_occupancy_pct", "ex_engagement")
     controls: Names = ()
     absorb: Effects = ("unit", "period")
     lag: Lag = 0
@@ -112,7 +112,7 @@ class MediationParameters(DataParameters):
     outcome: str = "cx_nps"
     exposure: str = "ex_occupancy_pct"
     mediators: Names = ("cx_effort", "cx_fcr_pct")
-    controls: Names = ("ex_engagement", "ex_attrition_pct")
+    controls: Names = ("ex_engagement",)
     absorb: Effects = ("unit", "period")
     lag_mediator: Lag = 0
     lag_outcome: Lag = 0

@@ -72,14 +72,16 @@ def test_lines_are_known_for_keys_and_items(written):
         (
             "a: &x [1]\nb: *x\n",
             (
-                "study.yaml: the part anchored on line 1 is used again by an alias (*). Study files "
+                "study.yaml: the part anchored on line 1 is used again by an alias (*). Study "
+                "files "
                 "hold no aliases; write the value out."
             ),
         ),
         (
             "a: !!python/object/apply:os.system [echo]\n",
             (
-                "study.yaml, line 1: the tag tag:yaml.org,2002:python/object/apply:os.system is not "
+                "study.yaml, line 1: the tag tag:yaml.org,2002:python/object/apply:os.system is "
+                "not "
                 "allowed. Study files hold text, numbers, true and false, lists and mappings only."
             ),
         ),

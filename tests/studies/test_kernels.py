@@ -79,7 +79,9 @@ def test_no_kernel_outlives_its_runner(tmp_path, number):
     note = tmp_path / "pid"
     wait = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     book = write_notebook(tmp_path / "in.ipynb", "a = 1", wait)
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(book), str(tmp_path / "out.ipynb")])
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(book), str(tmp_path / "out.ipynb")]
+    )
     deadline = time.monotonic() + 60
     while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)

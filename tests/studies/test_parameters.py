@@ -73,7 +73,8 @@ def test_outside_ipython_every_plain_value_is_a_parameter():
         (
             {"segment": 7},
             (
-                "segment: must be text; found the number 7. Put it in quotes (with papermill: -r, not "
+                "segment: must be text; found the number 7. Put it in quotes (with papermill: "
+                "-r, not "
                 "-p)."
             ),
         ),

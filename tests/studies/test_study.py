@@ -49,7 +49,8 @@ def message(path) -> str:
         (
             ("[panel_regression]", "[panel_regresion]"),
             (
-                "study.yaml, line 11: notebooks item 1: must be 'data_audit', 'panel_regression' or "
+                "study.yaml, line 11: notebooks item 1: must be 'data_audit', 'panel_regression' "
+                "or "
                 "'mediation'; found the text 'panel_regresion'. Did you mean 'panel_regression'?"
             ),
         ),
@@ -69,7 +70,8 @@ def message(path) -> str:
         (
             ("study: small", "study: ../../x"),
             (
-                "study.yaml, line 1: study: names the folder of the runs, so it holds letters, digits, "
+                "study.yaml, line 1: study: names the folder of the runs, so it holds letters, "
+                "digits, "
                 "_ and - only (at most 64); found the text '../../x'."
             ),
         ),
@@ -80,7 +82,8 @@ def message(path) -> str:
         (
             ("notebooks: [panel_regression]\n", ""),
             (
-                "study.yaml: notebooks: is empty, so there is nothing to run. Notebooks: data_audit, "
+                "study.yaml: notebooks: is empty, so there is nothing to run. Notebooks: "
+                "data_audit, "
                 "panel_regression, mediation."
             ),
         ),
@@ -96,25 +99,31 @@ def test_a_wrong_key_or_value_is_named_with_its_line(study_file, change, expecte
         (
             "defaults: {lagg: 1}\n",
             (
-                "study.yaml, line 12: defaults.lagg: no notebook of this study has such a parameter. "
+                "study.yaml, line 12: defaults.lagg: no notebook of this study has such a "
+                "parameter. "
                 "Did you mean 'lag'?"
             ),
         ),
         (
             "defaults: {run_dir: /tmp}\n",
             (
-                "study.yaml, line 12: defaults.run_dir: is decided by the study's own fields, not by a "
+                "study.yaml, line 12: defaults.run_dir: is decided by the study's own fields, "
+                "not by a "
                 "parameter."
             ),
         ),
         (
             "grid: {lag: 1}\n",
-            "study.yaml, line 12: grid.lag: must be a list of the values to run; found the number 1.",
+            (
+                "study.yaml, line 12: grid.lag: must be a list of the values to run; found the "
+                "number 1."
+            ),
         ),
         (
             "runs: [{notebook: mediation, parameters: {mediater: x}}]\n",
             (
-                "study.yaml, line 12: runs item 1.parameters.mediater: no notebook of this study has "
+                "study.yaml, line 12: runs item 1.parameters.mediater: no notebook of this study "
+                "has "
                 "such a parameter. Did you mean 'mediators'?"
             ),
         ),
@@ -143,22 +152,26 @@ def test_several_problems_come_at_once(study_file):
         (
             ("[cx_nps]}", "[cx_npss]}"),
             (
-                "linked.yaml, line 15: roles.outcomes item 1: there is no column 'cx_npss' in the data. "
+                "linked.yaml, line 15: roles.outcomes item 1: there is no column 'cx_npss' in "
+                "the data. "
                 "Did you mean 'cx_nps'?"
             ),
         ),
         (
             ("metric: nps", "metric: nsp"),
             (
-                "linked.yaml, line 14: data.sources.customers.measures.cx_nps.metric: must be 'nps', "
-                "'effort', 'scale_mean', 'mean', 'share', 'fcr', 'attrition', 'retention', 'occupancy', "
+                "linked.yaml, line 14: data.sources.customers.measures.cx_nps.metric: must be "
+                "'nps', "
+                "'effort', 'scale_mean', 'mean', 'share', 'fcr', 'attrition', 'retention', "
+                "'occupancy', "
                 "'aht', 'ratio', 'sum' or 'count'; found the text 'nsp'. Did you mean 'nps'?"
             ),
         ),
         (
             ("score: answer}", "score: answer, items: [a]}"),
             (
-                "linked.yaml, line 14: data.sources.customers.measures.cx_nps: The metric 'nps' does "
+                "linked.yaml, line 14: data.sources.customers.measures.cx_nps: The metric 'nps' "
+                "does "
                 "not use 'items'. It takes: score."
             ),
         ),
@@ -252,7 +265,8 @@ def test_defaults_reach_the_notebooks_that_know_them(study_file):
         (
             "defaults: {conf_level: 95}\n",
             (
-                "study.yaml, line 12: defaults.conf_level: panel_regression: conf_level: must be less "
+                "study.yaml, line 12: defaults.conf_level: panel_regression: conf_level: must be "
+                "less "
                 "than 1; found the number 95."
             ),
         ),
@@ -260,13 +274,15 @@ def test_defaults_reach_the_notebooks_that_know_them(study_file):
             "grid: {vcov: [cluster, clustr]}\n",
             (
                 "study.yaml, line 12: grid.vcov: panel_regression: vcov: must be 'unadjusted', "
-                "'robust', 'cluster' or 'jackknife'; found the text 'clustr'. Did you mean 'cluster'?"
+                "'robust', 'cluster' or 'jackknife'; found the text 'clustr'. Did you mean "
+                "'cluster'?"
             ),
         ),
         (
             "runs: [{notebook: panel_regression}]\n",
             (
-                "study.yaml, line 12: runs item 1: the run 'panel_regression--nps' is planned twice; give "
+                "study.yaml, line 12: runs item 1: the run 'panel_regression--nps' is planned "
+                "twice; give "
                 "one of them a `name` of its own."
             ),
         ),
