@@ -134,7 +134,7 @@ class LinkSpec:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    first: str = ""
-    last: str = ""
+    first: str | int = ""
+    last: str | int = ""
     derive: tuple[DeriveSpec, ...] = ()
     where: tuple[WhereSpec, ...] = ()

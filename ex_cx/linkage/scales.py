@@ -109,8 +109,8 @@ def rwg_j(
     """Agreement of each group's answers on a J-item scale, against a uniform null.
 
     r_wg(j) = J (1 - v) / (J (1 - v) + v) with v = mean item variance / ((A^2 - 1) / 12) for
-    A answer options from `low` to `high`; v is held at 1, so that the index runs from 0 to 1. Missing for
-    groups of fewer than two complete respondents.
+    A answer options from `low` to `high`; v is at most 1, so that the index runs from 0 to 1.
+    Missing for groups of fewer than two complete respondents.
 
     >>> answers = pd.DataFrame({"a": [4, 4, 1, 5], "b": [4, 5, 1, 5]})
     >>> rwg_j(answers, np.array(["x", "x", "y", "y"]), low=1, high=5).round(3).tolist()

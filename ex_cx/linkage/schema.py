@@ -16,6 +16,7 @@ from ex_cx.errors import SchemaError, nearest, some
 __all__ = [
     "ColumnRule",
     "Frequency",
+    "Kind",
     "MeasureSpec",
     "Metric",
     "ReadSpec",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 Frequency = Literal["month", "quarter", "year", "day", "hour", "integer"]
+Kind = Literal["number", "text", "date"]
 Metric = Literal[
     "nps",
     "effort",
@@ -220,11 +222,10 @@ class MeasureSpec:
         if self.window < 1 or self.days < 1:
             raise SchemaError("'window' and 'days' count periods and days; the least is 1.")
 
-    def columns(self) -> dict[str, str]:
+    def columns(self) -> dict[str, Kind]:
         """Columns that the measure reads -> "number", "text" or "date"."""
-        wanted = dict.fromkeys(
-            (self.numerator, self.denominator, self.weight, *self.items), "number"
-        )
+        sums = (self.numerator, self.denominator, self.weight, *self.items)
+        wanted: dict[str, Kind] = dict.fromkeys(sums, "number")
         wanted |= dict.fromkeys((self.hire, self.exit, self.start, self.end), "date")
         wanted |= dict.fromkeys((self.exit_type, self.customer), "text")
         wanted[self.score] = "text" if self.metric in ("share", "fcr") else "number"
@@ -265,8 +266,8 @@ class SourceSpec:
     measures: Mapping[str, MeasureSpec] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    first: str = ""
-    last: str = ""
+    first: str | int = ""
+    last: str | int = ""
     carry: int = 0
     min_n: int = MIN_N
     min_n_shares: int = MIN_N_SHARES
@@ -334,7 +335,7 @@ class ColumnRule:
     """
 
     name: str
-    kind: Literal["number", "text", "date"] = "number"
+    kind: Kind = "number"
     low: float | None = None
     high: float | None = None
     allowed: tuple[str, ...] = ()

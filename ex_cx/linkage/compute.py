@@ -1,0 +1,229 @@
+"""The measures of a source's rows, with small groups of respondents left unshown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from ex_cx.errors import SchemaError, nearest, some
+from ex_cx.linkage.metrics import (
+    contact_resolution,
+    group_mean,
+    group_nps,
+    group_ratio,
+    group_share,
+    group_sum,
+)
+from ex_cx.linkage.periods import MISSING, period_positions
+from ex_cx.linkage.scales import score_scale
+from ex_cx.linkage.schema import ANSWER_METRICS, MeasureSpec, SourceSpec
+from ex_cx.linkage.tenure import NEVER, attrition, retention
+from ex_cx.linkage.wording import counted
+
+__all__ = ["Counts", "definition", "measure_rows", "measure_spells"]
+
+Counts = dict[str, dict[str, int]]
+
+
+def measure_rows(
+    rows: pd.DataFrame, period: np.ndarray, spec: SourceSpec
+) -> tuple[pd.DataFrame, Counts]:
+    """All measures per unit and period; `period` holds the position of each row.
+
+    Means and shares of fewer than `spec.min_n` respondents are missing, distributions (the shares
+    behind a net promoter score, and its error, which gives them away) below `spec.min_n_shares`.
+    """
+    units, labels = pd.factorize(rows[spec.unit], sort=True)
+    origin = int(period.min()) if len(period) else 0
+    span = int(period.max()) - origin + 1 if len(period) else 1
+    groups, keys = pd.factorize(units * span + (period - origin), sort=True)
+    out = {"unit": labels[keys // span], "period": keys % span + origin}
+    counts: Counts = {}
+    for name, measure in spec.measures.items():
+        values, blank = _one_measure(rows, spec, measure, groups, len(keys))
+        shown, hidden = _suppress(values, measure, spec)
+        out |= _named(name, shown)
+        counts[name] = {"unit_periods": len(keys), "blank_answers": blank, **hidden}
+        counts[name]["shown"] = int(shown["value"].notna().sum())
+    return pd.DataFrame(out), counts
+
+
+def _one_measure(
+    rows: pd.DataFrame, spec: SourceSpec, measure: MeasureSpec, groups: np.ndarray, n: int
+) -> tuple[pd.DataFrame, int]:
+    """The measure per group, and how many rows had nothing to measure."""
+    if measure.metric == "count":
+        size = np.bincount(groups, minlength=n)
+        return pd.DataFrame({"value": size.astype(float), "n": size}), 0
+    if measure.metric in ("occupancy", "aht", "ratio"):
+        per = 100.0 if measure.metric == "occupancy" else measure.per
+        top, bottom = (rows[c].to_numpy(float) for c in (measure.numerator, measure.denominator))
+        blank = int((np.isnan(top) | np.isnan(bottom)).sum())
+        return group_ratio(top, bottom, groups, n, per=per), blank
+    answers = _answers(rows, spec, measure)
+    blank = int(np.isnan(answers).sum())
+    if measure.metric == "nps":
+        return group_nps(answers, groups, n), blank
+    if measure.metric == "sum":
+        return group_sum(answers, groups, n), blank
+    if measure.metric in ("share", "fcr"):
+        return group_share(answers, groups, n), blank
+    return group_mean(answers, groups, n), blank
+
+
+def _answers(rows: pd.DataFrame, spec: SourceSpec, measure: MeasureSpec) -> np.ndarray:
+    """One number per row: the answer, the scale score, or 1 and 0 for yes and no."""
+    if measure.metric == "scale_mean":
+        score = score_scale(
+            rows,
+            items=measure.items,
+            reverse=measure.reverse,
+            low=float(measure.low or 0),
+            high=float(measure.high or 0),
+            min_share=measure.min_share,
+        )
+        return score.to_numpy()
+    if measure.customer:
+        return contact_resolution(rows[measure.customer], rows[spec.period], days=measure.days)
+    column = rows[measure.score]
+    if measure.metric in ("share", "fcr"):
+        _check_occur(measure.positive, column, measure.score, "positive")
+        return np.where(column.isna(), np.nan, column.isin(measure.positive).astype(float))
+    return column.to_numpy(dtype=float)
+
+
+def _check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: str) -> None:
+    seen = pd.unique(column.dropna())
+    absent = [value for value in wanted if value not in seen]
+    if absent and len(seen):
+        raise SchemaError(
+            f"`{field}` lists {absent[0]!r}, which is none of the {counted(len(seen), 'value')} of "
+            f"{name!r} ({some(sorted(seen), 6)}).{nearest(absent[0], seen)} Correct the list."
+        )
+
+
+def _suppress(
+    values: pd.DataFrame, measure: MeasureSpec, spec: SourceSpec
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    if measure.metric not in ANSWER_METRICS:
+        return values, {"suppressed": 0, "shares_suppressed": 0}
+    few = (values["n"] < spec.min_n) & (values["n"] > 0)
+    thin = (values["n"] < spec.min_n_shares) & (values["n"] > 0)
+    shown = values.copy()
+    shown.loc[few, [name for name in values.columns if name != "n"]] = np.nan
+    hidden = {"suppressed": int(few.sum()), "shares_suppressed": 0}
+    if measure.metric == "nps":
+        shown.loc[thin, ["se", "promoter_share", "detractor_share"]] = np.nan
+        hidden["shares_suppressed"] = int(thin.sum())
+    return shown, hidden
+
+
+def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:
+    """`value` becomes the measure's name, all else `<name>_<what>`."""
+    return {
+        name if column == "value" else f"{name}_{column}": values[column].to_numpy()
+        for column in values.columns
+    }
+
+
+def measure_spells(
+    rows: pd.DataFrame, spec: SourceSpec, name: str, first: int | None, last: int | None
+) -> tuple[pd.DataFrame, Counts]:
+    """Attrition or retention per unit and period of the window `first` to `last` (positions)."""
+    if first is None or last is None or last < first:
+        raise SchemaError(f"The window of {name!r} ends before it starts. Correct first and last.")
+    units, labels = pd.factorize(rows[spec.unit], sort=True)
+    size = {"n_units": len(labels), "n_periods": last - first + 1}
+    merged: pd.DataFrame | None = None
+    counts: Counts = {}
+    for new, measure in spec.measures.items():
+        start = _from_first(rows[measure.hire or measure.start], spec, name, first)
+        end = _from_first(rows[measure.exit or measure.end], spec, name, first)
+        end = np.where(end == MISSING, NEVER, end)
+        values, blank = _one_rate(rows, measure, (units, start, end), size)
+        renamed = {c: new if c == "value" else f"{new}_{c}" for c in values.columns[2:]}
+        values = values.rename(columns=renamed)
+        counts[new] = {"unit_periods": len(values), "blank_answers": blank}
+        counts[new]["shown"] = int(values[new].notna().sum())
+        keys = ["unit", "period"]
+        merged = values if merged is None else merged.merge(values, on=keys, how="outer")
+    if merged is None:
+        raise SchemaError(f"The source {name!r} states no measure.")
+    found = merged.assign(unit=labels[merged["unit"]], period=merged["period"] + first)
+    return found.sort_values(["unit", "period"], ignore_index=True), counts
+
+
+def _from_first(column: pd.Series, spec: SourceSpec, name: str, first: int) -> np.ndarray:
+    position = period_positions(column, spec.frequency, table=name)
+    return np.where(position == MISSING, MISSING, position - first)
+
+
+def _one_rate(
+    rows: pd.DataFrame,
+    measure: MeasureSpec,
+    spells: tuple[np.ndarray, np.ndarray, np.ndarray],
+    size: dict[str, int],
+) -> tuple[pd.DataFrame, int]:
+    units, start, end = spells
+    n_units, n_periods = size["n_units"], size["n_periods"]
+    if measure.metric == "attrition":
+        kinds, blank = None, 0
+        if measure.types:
+            _check_occur(measure.types, rows[measure.exit_type], measure.exit_type, "types")
+            kinds = rows[measure.exit_type].isin(measure.types).to_numpy()
+            left = (end >= 0) & (end < n_periods)
+            blank = int((left & rows[measure.exit_type].isna().to_numpy()).sum())
+        found = attrition(units, start, end, n_units=n_units, n_periods=n_periods, counted=kinds)
+        return found, blank
+    weights = rows[measure.weight].to_numpy(dtype=float) if measure.weight else np.ones(len(rows))
+    use = ~np.isnan(weights)
+    found = retention(
+        units[use],
+        start[use],
+        end[use],
+        n_units=n_units,
+        n_periods=n_periods,
+        window=measure.window,
+        weights=weights[use],
+    )
+    return found, int((~use).sum())
+
+
+def definition(measure: MeasureSpec, spec: SourceSpec) -> str:
+    """What the measure is, in a sentence for the audit and the report."""
+    span = (
+        f"{measure.low:g} to {measure.high:g}"
+        if measure.low is not None and (measure.high is not None)
+        else "its scale"
+    )
+    effort = "much" if measure.direction == "high_is_bad" else "little"
+    kinds = f" ({', '.join(measure.types)})" if measure.types else ""
+    amount = f"{measure.weight!r} of accounts" if measure.weight else "accounts"
+    yes = " or ".join(repr(value) for value in measure.positive)
+    turned = f", {len(measure.reverse)} reverse-keyed" if measure.reverse else ""
+    contact = (
+        f"contacts of {measure.customer!r} without another within {measure.days} days, percent; "
+        "contacts whose window reaches past the end of the data are left out"
+    )
+    texts = {
+        "nps": "share of answers 9-10 less share of 0-6, points from -100 to 100",
+        "effort": f"mean answer, {span}; high means {effort} effort",
+        "scale_mean": f"mean over respondents of {len(measure.items)} items{turned}, {span}, "
+        f"at least {measure.min_share:.0%} of the items answered",
+        "mean": f"mean of {measure.score!r}",
+        "share": f"share of answers to {measure.score!r} that are {yes}, percent",
+        "fcr": contact
+        if measure.customer
+        else f"share of customers who answered {yes} to {measure.score!r}, percent",
+        "attrition": f"exits{kinds} in the {spec.frequency} / mean of open and close headcount, "
+        "percent",
+        "retention": f"{amount} at the start of the {spec.frequency} that are still there at the "
+        f"end of {counted(measure.window, spec.frequency)}, percent",
+        "occupancy": f"{measure.numerator!r} / {measure.denominator!r}, sums, percent",
+        "aht": f"{measure.numerator!r} / {measure.denominator!r}, sums",
+        "ratio": f"{measure.per:g} x sum of {measure.numerator!r} / sum of {measure.denominator!r}",
+        "sum": f"sum of {measure.score!r}",
+        "count": "number of rows",
+    }
+    few = f"; missing below {spec.min_n} respondents" if measure.metric in ANSWER_METRICS else ""
+    return texts[measure.metric] + few

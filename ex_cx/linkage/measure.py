@@ -1,0 +1,292 @@
+"""One source to one value per unit and period of everything that its spec asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ex_cx.errors import LinkError, SchemaError, some
+from ex_cx.linkage.audit import Flow
+from ex_cx.linkage.check import check_table
+from ex_cx.linkage.compute import Counts, definition, measure_rows, measure_spells
+from ex_cx.linkage.periods import (
+    MISSING,
+    dates_needed,
+    period_label,
+    period_position,
+    period_positions,
+    period_values,
+)
+from ex_cx.linkage.schema import ColumnRule, Frequency, MeasureSpec, SourceSpec, TableSchema
+from ex_cx.linkage.sources import ReadReport, TableRead
+from ex_cx.linkage.wording import counted, some_rows
+
+__all__ = ["MeasuredSource", "measure_source", "source_rules"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasuredSource:
+    """What one source says about each unit and period.
+
+    Attributes
+    ----------
+    name : of the source.
+    frame : unit (text), period, then the measured columns; one row per unit and period, sorted.
+    frequency : of the periods.
+    attributes : unit, then the columns that are constant within a unit.
+    provenance : column -> on whom or what it was measured.
+    definitions : measure -> how it is defined, in words.
+    flow : what became of every row of the file.
+    suppressed : measure, unit_periods, shown, suppressed, shares_suppressed, blank_answers.
+    carried : rows that repeat an earlier survey wave.
+    report : how the file was read, if it was.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    frequency: Frequency
+    attributes: pd.DataFrame
+    provenance: dict[str, str]
+    definitions: dict[str, str]
+    flow: Flow
+    suppressed: pd.DataFrame
+    carried: int = 0
+    report: ReadReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Kept:
+    """Rows of a source whose unit and date are known and inside the window."""
+
+    rows: pd.DataFrame
+    position: np.ndarray
+    flow: Flow
+    first: int | None
+    last: int | None
+
+
+def measure_source(
+    table: TableRead | pd.DataFrame,
+    spec: SourceSpec,
+    name: str,
+    *,
+    first: str | int = "",
+    last: str | int = "",
+) -> MeasuredSource:
+    """Check a table and compute the columns and measures of `spec` per unit and period.
+
+    Parameters
+    ----------
+    table : a file as read, or a frame; it is not changed.
+    name : what messages and the audit call the source.
+    first, last : window used where the spec states none; rows outside it are counted and left out.
+
+    Raises
+    ------
+    SchemaError : the table does not hold what the spec needs.
+    LinkError : a file said to have one row per unit and period has more, or a unit has two values
+        of an attribute.
+    """
+    raw = table.frame if isinstance(table, TableRead) else table
+    file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
+    rows = check_table(raw, source_rules(spec, f"{name}{file}"))
+    kept = _known_rows(rows, spec, name, spec.first or first, spec.last or last)
+    counts: Counts = {}
+    if spec.columns:
+        measured = _take_columns(kept, spec, name)
+    elif spec.is_spells:
+        measured, counts = measure_spells(kept.rows, spec, name, kept.first, kept.last)
+    else:
+        measured, counts = measure_rows(kept.rows, kept.position, spec)
+    if len(measured) == 0:
+        raise LinkError(
+            f"None of the {len(rows):,} rows of {name!r} has a unit and a period inside the window "
+            f"({_window(kept, spec)}). Check the columns, the window and the frequency."
+        )
+    flow = kept.flow.step("unit-periods measured", len(measured), counting="unit-periods")
+    measured, carried = _carry(measured, spec.carry, kept.last)
+    label = spec.respondents or name
+    values = [column for column in measured.columns if column not in ("unit", "period")]
+    period = period_values(measured["period"].to_numpy(), spec.frequency)
+    return MeasuredSource(
+        name=name,
+        frame=measured.assign(period=period.array),
+        frequency=spec.frequency,
+        attributes=_attributes(kept.rows, spec, name),
+        provenance=dict.fromkeys(values, label),
+        definitions=_definitions(spec),
+        flow=flow,
+        suppressed=_suppressed(counts),
+        carried=carried,
+        report=table.report if isinstance(table, TableRead) else None,
+    )
+
+
+def source_rules(spec: SourceSpec, name: str) -> TableSchema:
+    """What the table of a source must hold for its spec to be computed."""
+    rules = {spec.unit: ColumnRule(name=spec.unit, kind="text")}
+    if spec.period and not spec.is_spells:
+        dated = dates_needed(spec.frequency) or spec.period in spec.read.dates
+        rules[spec.period] = ColumnRule(name=spec.period, kind="date" if dated else "number")
+    for column in spec.attributes.values():
+        rules.setdefault(column, ColumnRule(name=column, kind="text"))
+    typed = {*spec.read.text, *spec.read.dates}
+    for new, column in spec.columns.items():
+        if column not in typed and column not in rules:
+            low, high = spec.ranges.get(new, (None, None))
+            rules[column] = ColumnRule(name=column, low=low, high=high)
+    for measure in spec.measures.values():
+        for column, kind in measure.columns().items():
+            low, high = _limits(measure, column)
+            rule = ColumnRule(name=column, kind=kind, low=low, high=high)
+            if rules.setdefault(column, rule).kind != kind:
+                raise SchemaError(
+                    f"{name!r} uses the column {column!r} as {rules[column].kind} and as {kind}. "
+                    "Name another column for one of the two."
+                )
+    return TableSchema(name=name, columns=tuple(rules.values()))
+
+
+def _limits(measure: MeasureSpec, column: str) -> tuple[float | None, float | None]:
+    if measure.metric == "nps":
+        return 0, 10
+    if column in (measure.denominator, measure.weight):
+        return 0, None
+    if measure.metric in ("occupancy", "aht") and column == measure.numerator:
+        return 0, None
+    return measure.low, measure.high
+
+
+def _known_rows(
+    rows: pd.DataFrame, spec: SourceSpec, name: str, first: str | int, last: str | int
+) -> _Kept:
+    """Drop, and count by reason, rows without unit or date and rows outside the window."""
+    start = _edge(first, spec, name, "first")
+    end = _edge(last, spec, name, "last")
+    flow = Flow(source=name).step("rows read", len(rows))
+    keep = rows[spec.unit].notna().to_numpy()
+    flow = flow.lose(keep, "no unit")
+    if spec.is_spells:
+        if start is None or end is None:
+            raise SchemaError(
+                f"The source {name!r} counts people or accounts from their dates, so it needs the "
+                "first and last period that the file covers in full. State `first` and `last`."
+            )
+        early, late, undated = _spell_bounds(rows, spec, name, start, end)
+        flow = flow.lose(keep := keep & ~undated, "no start date")
+        flow = flow.lose(keep := keep & ~early, "ended before the window")
+        flow = flow.lose(keep := keep & ~late, "started after the window")
+        nowhere = np.zeros(0, dtype=np.int64)
+        return _Kept(rows=rows[keep], position=nowhere, flow=flow, first=start, last=end)
+    position = period_positions(rows[spec.period], spec.frequency, table=name)
+    flow = flow.lose(keep := keep & (position != MISSING), "no period")
+    if start is not None:
+        flow = flow.lose(keep := keep & (position >= start), "before the window")
+    if end is not None:
+        flow = flow.lose(keep := keep & (position <= end), "after the window")
+    return _Kept(rows=rows[keep], position=position[keep], flow=flow, first=start, last=end)
+
+
+def _edge(text: str | int, spec: SourceSpec, name: str, which: str) -> int | None:
+    if text == "":
+        return None
+    return period_position(text, spec.frequency, what=f"`{which}` of {name!r}")
+
+
+def _spell_bounds(
+    rows: pd.DataFrame, spec: SourceSpec, name: str, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which spells are over before the window, begin after it, or have no start date."""
+    spells = {(m.hire or m.start, m.exit or m.end) for m in spec.measures.values()}
+    if len(spells) > 1:
+        raise SchemaError(
+            f"The measures of {name!r} use {len(spells)} pairs of start and end dates. List the "
+            "file as a source for each."
+        )
+    start_name, end_name = spells.pop()
+    wrong = np.flatnonzero(rows[end_name] < rows[start_name])
+    if len(wrong):
+        raise SchemaError(
+            f"{name!r}: {counted(len(wrong), 'row')} of {len(rows):,} end before they start "
+            f"({end_name!r} before {start_name!r}; {some_rows(wrong + 2)}). Correct the dates."
+        )
+    start = period_positions(rows[start_name], spec.frequency, table=name)
+    end = period_positions(rows[end_name], spec.frequency, table=name)
+    undated = start == MISSING
+    return (end < first) & (end != MISSING) & ~undated, (start > last) & ~undated, undated
+
+
+def _window(kept: _Kept, spec: SourceSpec) -> str:
+    edges = [
+        "open" if edge is None else period_label(edge, spec.frequency)
+        for edge in (kept.first, kept.last)
+    ]
+    return " to ".join(edges)
+
+
+def _take_columns(kept: _Kept, spec: SourceSpec, name: str) -> pd.DataFrame:
+    """The asked-for columns of a file that has one row per unit and period already."""
+    rows = kept.rows
+    taken = {"unit": rows[spec.unit], "period": kept.position}
+    taken |= {new: rows[old] for new, old in spec.columns.items()}
+    found = pd.DataFrame(taken)
+    repeated = np.flatnonzero(found.duplicated(["unit", "period"]))
+    if len(repeated):
+        row = found.iloc[repeated[0]]
+        where = f"{row['unit']}, {period_label(row['period'], spec.frequency)}"
+        lines = found.index.to_numpy()[repeated] + 2
+        raise LinkError(
+            f"{len(repeated):,} of {len(rows):,} rows of {name!r} repeat a unit and period already "
+            f"there ({some_rows(lines)}; first: {where!r}). Keep one row for each, or compute "
+            "`measures` from the many."
+        )
+    return found.sort_values(["unit", "period"], ignore_index=True)
+
+
+def _carry(measured: pd.DataFrame, periods: int, last: int | None) -> tuple[pd.DataFrame, int]:
+    """Let each wave stand for up to `periods` later ones that the unit has no wave in."""
+    if periods == 0:
+        return measured, 0
+    waves = measured.groupby("unit", sort=False)["period"]
+    room = (waves.shift(-1) - measured["period"] - 1).fillna(periods).clip(upper=periods)
+    parts = [measured]
+    for later in range(1, periods + 1):
+        copied = measured[room >= later]
+        copied = copied.assign(period=copied["period"] + later)
+        parts.append(copied if last is None else copied[copied["period"] <= last])
+    whole = pd.concat(parts).sort_values(["unit", "period"], ignore_index=True)
+    return whole, len(whole) - len(measured)
+
+
+def _attributes(rows: pd.DataFrame, spec: SourceSpec, name: str) -> pd.DataFrame:
+    """One row per unit with its constant columns; a unit with two values is an error."""
+    units = rows[spec.unit]
+    out = pd.DataFrame({"unit": pd.unique(units)})
+    for new, old in spec.attributes.items():
+        pairs = pd.DataFrame({"unit": units, new: rows[old]}).dropna().drop_duplicates()
+        twice = pairs.loc[pairs["unit"].duplicated(), "unit"].unique()
+        if len(twice):
+            raise LinkError(
+                f"{counted(len(twice), 'unit')} of {len(out):,} in {name!r} "
+                f"{'has' if len(twice) == 1 else 'have'} more than one value of {old!r} "
+                f"({some(twice)}). Correct the file, or take {old!r} as a column per period."
+            )
+        out = out.merge(pairs, on="unit", how="left", validate="one_to_one")
+    return out
+
+
+def _definitions(spec: SourceSpec) -> dict[str, str]:
+    ready = {new: f"column {old!r} as given" for new, old in spec.columns.items()}
+    return ready | {new: definition(measure, spec) for new, measure in spec.measures.items()}
+
+
+def _suppressed(counts: dict[str, dict[str, int]]) -> pd.DataFrame:
+    columns = ["unit_periods", "shown", "suppressed", "shares_suppressed", "blank_answers"]
+    rows: Sequence[dict[str, object]] = [
+        {"measure": name, **{column: each.get(column, 0) for column in columns}}
+        for name, each in counts.items()
+    ]
+    return pd.DataFrame(rows, columns=["measure", *columns])
