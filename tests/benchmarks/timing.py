@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import statistics
 import subprocess
 import time
@@ -58,6 +59,12 @@ def interleave(
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def children_cpu() -> float:
+    """Seconds of CPU that finished child processes have used."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def interleave_processes(
     commands: Mapping[str, Sequence[str]], rounds: int
 ) -> dict[str, tuple[float, float]]:
@@ -66,11 +73,9 @@ def interleave_processes(
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
     for turn in range(-1, rounds):
         for name, command in commands.items():
-            wall, before = time.perf_counter(), os.times()
+            wall, before = time.perf_counter(), children_cpu()
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=env)
-            wall, after = time.perf_counter() - wall, os.times()
-            cpu = after.children_user - before.children_user
-            cpu += after.children_system - before.children_system
+            wall, cpu = time.perf_counter() - wall, children_cpu() - before
             if turn >= 0:
                 seconds[name].append((wall, cpu))
     return {
