@@ -10,8 +10,9 @@ team drive the u of several variables at once, and one season drives the s: they
 comparison between teams or months, and only absorbing unit and period effects removes them.
 Nothing is clipped, so linear estimators with both effects absorbed are exactly unbiased.
 
-Trait 1, a young team: keen, engaged, and gone next year. It raises engagement and attrition
-together, so that between teams engagement seems to drive people away.
+Trait 1, a young team: keen, quick to solve things, gone next year, and put where customers are
+hardest to please. It raises engagement and attrition and lowers NPS, so that between teams
+engagement seems to drive people away and to annoy customers.
 Trait 2, a popular queue: always busy, easy to serve, liked by customers who also switch easily.
 It raises occupancy and NPS together, so that busy teams seem to please customers.
 """
@@ -104,9 +105,9 @@ MODEL = (
     ),
     Equation(
         name="cx_effort",
-        base=2.6,
+        base=2.7,
         causes={"ex_occupancy_pct": 0.05, "ex_attrition_pct": 0.08},
-        traits=(-0.10, -0.36),
+        traits=(-0.26, -0.36),
         unit_sd=0.10,
         season=-0.15,
         noise_sd=0.16,
@@ -116,7 +117,7 @@ MODEL = (
         name="cx_fcr_pct",
         base=72.0,
         causes={"ex_occupancy_pct": -0.8, "ex_attrition_pct": -0.8},
-        traits=(1.0, 6.0),
+        traits=(3.0, 6.0),
         unit_sd=2.0,
         season=2.0,
         noise_sd=3.5,
@@ -126,7 +127,7 @@ MODEL = (
         name="cx_nps",
         base=20.0,
         causes={"cx_effort": -22.0, "cx_fcr_pct": 0.4},
-        traits=(0.0, 8.0),
+        traits=(-12.0, 8.0),
         unit_sd=4.0,
         season=4.0,
         noise_sd=4.0,
@@ -134,7 +135,7 @@ MODEL = (
     ),
     Equation(
         name="cx_retention_pct",
-        base=95.5,
+        base=95.0,
         causes={"cx_nps": 0.06, "cx_effort": -0.6},
         traits=(0.0, -1.8),
         unit_sd=0.3,
