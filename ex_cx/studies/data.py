@@ -108,8 +108,8 @@ def store_linked(linked: Linked, folder: Path) -> StoredData:
     panel, path = linked.panel, folder / "panel.parquet"
     periods = panel.frame[panel.period]
     is_calendar = isinstance(periods.dtype, pd.PeriodDtype)
-    frame = panel.frame.assign(**{panel.period: periods.astype(str)}) if is_calendar else panel.frame
-    write_parquet(path, frame)
+    as_text = {panel.period: periods.astype(str)} if is_calendar else {}
+    write_parquet(path, panel.frame.assign(**as_text))
     audit = linked.audit.to_dict()
     beside = {
         "panel_sha256": file_sha256(path),
@@ -226,9 +226,10 @@ def _check_columns(panel: Panel, parameters: DataParameters) -> None:
     known = panel.frame.columns
     absent = [name for name in parameters.required_columns() if name not in known]
     if absent:
+        more = f" {len(absent) - 1} more named columns are missing." if len(absent) > 1 else ""
         raise ParameterError(
-            f"{len(absent)} of the named columns are not in the data ({some(absent)})."
-            f"{nearest(absent[0], known)} The data have {len(known)}: {some(known, 12)}."
+            f"There is no column {absent[0]!r} in the data.{nearest(absent[0], known)}{more} It "
+            f"has {len(known)}: {some(known, 12)}."
         )
 
 

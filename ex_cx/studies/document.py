@@ -1,4 +1,4 @@
-"""A YAML file as plain values that know their lines: YAML 1.2, nothing guessed, nothing evaluated."""
+"""A YAML 1.2 file as plain values that know their lines; nothing guessed, nothing evaluated."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Document:
 
 
 def read_document(path: Path) -> Document:
-    """Read a YAML 1.2 file whose top is a mapping.
+    r"""Read a YAML 1.2 file whose top is a mapping.
 
     `NO`, `007`, `12:30` and `2024-01-31` stay text; only `true` and `false`, plain decimal
     numbers and `null` become something else. Keys are always text.
@@ -66,7 +66,7 @@ def read_document(path: Path) -> Document:
     --------
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "s.yaml"
-    >>> _ = path.write_text("country: NO\\nshift: 12:30\\nunits: [007, 7]\\n")
+    >>> _ = path.write_text("country: NO\nshift: 12:30\nunits: [007, 7]\n")
     >>> read_document(path).data
     {'country': 'NO', 'shift': '12:30', 'units': ['007', 7]}
     """

@@ -77,7 +77,7 @@ def versions() -> Mapping[str, str]:
 
 
 def git_revision(path: Path) -> str | None:
-    """Commit that holds the study file `path`, `-dirty` if it was changed since; None outside git."""
+    """Commit of the study file `path`, `-dirty` if it was changed since; None outside git."""
     folder, name = path.parent, path.name
     if _git(folder, "ls-files", "--error-unmatch", name) is None:
         return None

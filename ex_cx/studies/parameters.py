@@ -1,4 +1,4 @@
-"""What each notebook may be asked: names, types, choices, defaults - checked before data is read."""
+"""What each notebook may be asked: names, types, choices - checked before data is read."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DataParameters(Strict):
     unit: str = "unit"
     period: str = "period"
     segment: str = ""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
     title: str = ""
     run_dir: str = ""
 

@@ -218,7 +218,7 @@ def _publish(context: _Context, outcomes: tuple[RunOutcome, ...]) -> StudyOutcom
 
     good = [outcome for outcome in outcomes if outcome.status != "failed"]
     study = context.loaded.study
-    results = collect_results(study.study, [(o.run.name, o.folder) for o in good])
+    results = collect_results(study.study, [(o.run, o.folder) for o in good])
     write_parquet(context.folder / "results.parquet", results)
     cards = [_card(context, outcome) for outcome in outcomes]
     head = {"study": study.study, "title": study.title or study.study}

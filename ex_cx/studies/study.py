@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 
 from ex_cx.errors import StudyError, nearest
 from ex_cx.linkage.linkspec import LinkSpec
@@ -37,8 +37,8 @@ class DataSection(Strict):
 
     panel: str = ""
     read: ReadSpec = ReadSpec()
-    respondents: dict[str, str] = {}
-    sources: dict[str, SourceSpec] = {}
+    respondents: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, SourceSpec] = Field(default_factory=dict)
     link: LinkSpec = LinkSpec()
 
 
@@ -58,7 +58,7 @@ class ExtraRun(Strict):
     notebook: NotebookName
     name: str = ""
     segment: str = ""
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, Any] = Field(default_factory=dict)
 
 
 def _for_all(value: object) -> object:
@@ -96,11 +96,13 @@ class Study(Strict):
     period: str = "period"
     cluster: str = ""
     roles: Roles = Roles()
-    segments: Annotated[dict[str, tuple[NotebookName, ...]], BeforeValidator(_for_all)] = {}
+    segments: Annotated[dict[str, tuple[NotebookName, ...]], BeforeValidator(_for_all)] = Field(
+        default_factory=dict
+    )
     notebooks: tuple[NotebookName, ...] = ()
-    labels: dict[str, str] = {}
-    defaults: dict[str, Any] = {}
-    grid: dict[str, Any] = {}
+    labels: dict[str, str] = Field(default_factory=dict)
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    grid: dict[str, Any] = Field(default_factory=dict)
     runs: tuple[ExtraRun, ...] = ()
 
     @field_validator("study")
@@ -191,7 +193,7 @@ def _work_complaints(study: Study) -> list[Complaint]:
         found.append((("notebooks",), text))
     if len(set(study.notebooks)) < len(study.notebooks):
         found.append((("notebooks",), "names a notebook twice."))
-    used = {*study.notebooks, *(run.notebook for run in study.runs)}
+    used: set[str] = {*study.notebooks, *(run.notebook for run in study.runs)}
     for section in ("defaults", "grid"):
         found += _setting_complaints(getattr(study, section), (section,), used)
     for position, run in enumerate(study.runs):

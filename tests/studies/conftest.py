@@ -24,7 +24,7 @@ notebooks: [panel_regression]
 """
 
 
-def small_panel(n_units: int = 12, n_periods: int = 8, seed: int = 7) -> pd.DataFrame:
+def draw_panel(n_units: int = 12, n_periods: int = 8, seed: int = 7) -> pd.DataFrame:
     """Teams by months in two regions; engagement moves effort, effort moves nps."""
     rng = np.random.default_rng(seed)
     n = n_units * n_periods
@@ -47,6 +47,12 @@ def small_panel(n_units: int = 12, n_periods: int = 8, seed: int = 7) -> pd.Data
 
 
 @pytest.fixture
+def panel_frame() -> pd.DataFrame:
+    """12 teams x 8 months, no holes."""
+    return draw_panel()
+
+
+@pytest.fixture
 def study_file(tmp_path) -> Callable[..., Path]:
     """Writes the small study, changed as asked, beside its panel; returns the study file."""
 
@@ -58,7 +64,7 @@ def study_file(tmp_path) -> Callable[..., Path]:
             assert before in text
             text = text.replace(before, after)
         (folder / "study.yaml").write_text(text + more, encoding="utf-8")
-        frame = small_panel() if panel is None else panel
+        frame = draw_panel() if panel is None else panel
         frame.to_csv(folder / "panel.csv", index=False)
         return folder / "study.yaml"
 
