@@ -1,4 +1,4 @@
-"""One least-squares equation from compressed moments, or from its rows where they are too coarse."""
+"""One least-squares equation from compressed moments, or from its rows where they are coarse."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from ex_cx.estimation.moments import ClusterMoments
 
 __all__ = ["Equation", "check_resampling", "fit_equation"]
 
-ILL_CONDITIONED = 1e4
+ILL_CONDITIONED = 3e3
 """Condition number of the regressors beyond which they are solved from the rows by QR."""
+TOO_COARSE = 1e4
+"""Condition number beyond which moments are not resampled."""
 HOPELESS = 1e7
 """Condition number beyond which they are refused."""
 
@@ -31,6 +33,8 @@ class Equation:
     contrast : shape (k,), residuals are the columns of the moments times it.
     rss, tss : weighted sums of squares of the residuals, and of the outcome net of the effects.
     condition_number : of the regressors net of the effects, each scaled to unit length.
+    coarseness : the condition number times the factor by which period effects shrink a regressor;
+        the cross-products hold about 16 digits less twice its order of magnitude.
     """
 
     coef: np.ndarray
@@ -40,6 +44,7 @@ class Equation:
     rss: float
     tss: float
     condition_number: float
+    coarseness: float
 
 
 def fit_equation(
@@ -59,12 +64,13 @@ def fit_equation(
 
     Raises
     ------
-    RankError : a regressor that is not identified, or a system too ill-conditioned to trust.
+    RankError : a regressor that is not identified, an outcome that does not vary net of the
+        effects, or a system too ill-conditioned to trust.
 
     Notes
     -----
-    Solved from the cross-products, or by QR of the rows when their condition number is above 1e4,
-    then corrected once by the scores, which the rows give exactly (corrected seminormal equations;
+    Solved from the cross-products, or by QR of the rows when `coarseness` is above 3e3, then
+    corrected once by the scores, which the rows give exactly (corrected seminormal equations;
     Bjorck 1996, Numerical Methods for Least Squares Problems, section 6.6.5).
     """
     chosen = list(regressors)
@@ -75,7 +81,9 @@ def fit_equation(
             f"The regressors are nearly dependent (condition number {condition:.1e}, at most "
             f"{HOPELESS:.0e}): {', '.join(map(repr, names))}. Centre them, or drop one."
         )
-    if condition > ILL_CONDITIONED:
+    check_outcome(moments, outcome, absorbed)
+    coarseness = condition / float(np.sqrt(moments.left[chosen].min()))
+    if coarseness > ILL_CONDITIONED:
         coef, bread = _solve_rows(moments, outcome, chosen)
     else:
         coef = solve_equation(moments.total, outcome, chosen)
@@ -94,16 +102,18 @@ def fit_equation(
         rss=rss,
         tss=float(moments.total[outcome, outcome]),
         condition_number=condition,
+        coarseness=coarseness,
     )
 
 
 def check_resampling(equation: Equation) -> None:
     """Refuse to resample moments whose equation had to be solved from the rows."""
-    if equation.condition_number > ILL_CONDITIONED:
+    if equation.coarseness > TOO_COARSE:
         raise InferenceError(
-            f"The regressors have condition number {equation.condition_number:.1e}; refitting "
-            f"without or with repeated clusters is exact to rounding only below "
-            f"{ILL_CONDITIONED:.0e}. Centre them, drop one, or use vcov='cluster'."
+            f"The regressors are nearly dependent on each other or on the period effects (condition "
+            f"number {equation.coarseness:.1e}); refitting without or with repeated clusters is "
+            f"exact to rounding only below {TOO_COARSE:.0e}. Centre them, drop one, or use "
+            "vcov='cluster'."
         )
 
 

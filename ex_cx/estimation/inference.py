@@ -9,6 +9,7 @@ from ex_cx.errors import InferenceError, RankError, some
 __all__ = [
     "bootstrap_counts",
     "bootstrap_p_values",
+    "check_level",
     "check_rank",
     "cluster_factor",
     "jackknife_vcov",
@@ -26,13 +27,16 @@ DEPENDENT = 1e-11
 """Share that must then survive the other regressors."""
 
 
-def solve_equation(cross: np.ndarray, outcome: int, regressors: list[int]) -> np.ndarray:
+def solve_equation(
+    cross: np.ndarray, outcome: int, regressors: list[int], before: np.ndarray | None = None
+) -> np.ndarray:
     """Least-squares coefficients from cross-products, one set for each of a batch.
 
     Parameters
     ----------
     cross : shape (..., k, k), cross-products with all effects taken out.
     outcome, regressors : positions among the k columns; p regressors.
+    before : as for `sweep_columns`.
 
     Returns
     -------
@@ -41,17 +45,21 @@ def solve_equation(cross: np.ndarray, outcome: int, regressors: list[int]) -> np
     >>> solve_equation(np.array([[4.0, 2.0], [2.0, 5.0]]), 1, [0])
     array([0.5])
     """
-    swept = sweep_columns(cross.reshape(-1, *cross.shape[-2:]), regressors)
+    swept = sweep_columns(cross.reshape(-1, *cross.shape[-2:]), regressors, before)
     return swept[:, outcome, regressors].reshape(*cross.shape[:-2], len(regressors))
 
 
-def sweep_columns(cross: np.ndarray, columns: list[int]) -> np.ndarray:
+def sweep_columns(
+    cross: np.ndarray, columns: list[int], before: np.ndarray | None = None
+) -> np.ndarray:
     """Sweep regressors out of every other column: all their equations at once.
 
     Parameters
     ----------
     cross : shape (draws, k, k), symmetric.
     columns : positions of the regressors.
+    before : shape (k,), sums of squares of the whole sample before absorption. A draw that keeps
+        less than 1e-11 of a regressor's holds nothing but rounding of it, and becomes NaN too.
 
     Returns
     -------
@@ -64,6 +72,8 @@ def sweep_columns(cross: np.ndarray, columns: list[int]) -> np.ndarray:
     work = np.array(np.moveaxis(cross, 0, -1), order="C")
     size = np.abs(np.einsum("jjd->jd", work))
     dependent = np.zeros(work.shape[-1], dtype=bool)
+    if before is not None:
+        dependent |= ~(size[columns] > WIPED_OUT * before[columns, None]).all(axis=0)
     for j in columns:
         pivot = work[j, j].copy()
         dependent |= ~(pivot > DEPENDENT * size[j])
@@ -123,9 +133,11 @@ def _check_independent(unit: np.ndarray, names: list[str]) -> None:
         if left[j, j] <= DEPENDENT:
             before = np.linalg.lstsq(unit[:j, :j], unit[:j, j], rcond=None)[0]
             others = [names[i] for i in range(j) if abs(before[i]) > 1e-6]
+            powers = any(sign in term for term in (name, *others) for sign in ":^")
             raise RankError(
                 f"{name!r} is a combination of {some(others)} once the effects are absorbed, so "
-                "its coefficient is not identified. Drop one of them from the spec."
+                "its coefficient is not identified. Drop one of them from the spec"
+                + (", or centre the columns before they are multiplied." if powers else ".")
             )
         left -= np.outer(left[:, j], left[j]) / left[j, j]
 
@@ -153,7 +165,7 @@ def cluster_factor(n_clusters: int, n_obs: int, n_terms: int, k_absorbed: int) -
 
 
 def sandwich(bread: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """bread (scores' scores) bread for scores of shape (rows or clusters, p): shape (p, p)."""
+    """The product bread (scores' scores) bread, shape (p, p); scores by row or cluster, (n, p)."""
     half = scores @ bread
     return half.T @ half
 
@@ -179,6 +191,14 @@ def jackknife_vcov(left_out: np.ndarray, coef: np.ndarray) -> np.ndarray:
     return (g - 1) / g * deviation.T @ deviation
 
 
+def check_level(conf_level: float) -> None:
+    """Refuse a confidence level that is not a share, such as 95."""
+    if not 0 < conf_level < 1:
+        raise InferenceError(
+            f"conf_level={conf_level} is not between 0 and 1. Write 0.95 for 95 % intervals."
+        )
+
+
 def t_p_values(statistic: np.ndarray, df: float) -> np.ndarray:
     """Two-sided p-values from Student's t."""
     from scipy.special import stdtr
@@ -192,6 +212,7 @@ def t_interval(
     """Lower and upper ends of the t interval on `df` degrees of freedom."""
     from scipy.special import stdtrit
 
+    check_level(conf_level)
     half = stdtrit(df, (1 + conf_level) / 2) * std_error
     return coef - half, coef + half
 
@@ -217,13 +238,16 @@ def percentile_interval(draws: np.ndarray, conf_level: float) -> tuple[np.ndarra
     Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, ch. 13; linear
     interpolation between order statistics.
     """
+    check_level(conf_level)
     tail = (1 - conf_level) / 2
     low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
     return low, high
 
 
 def bootstrap_p_values(draws: np.ndarray) -> np.ndarray:
-    """Two-sided p-value of zero for each column: twice the smaller (1 + hits) / (1 + draws), at most 1.
+    """Two-sided p-value of zero for each column, shape (terms,).
+
+    Twice the smaller tail's (1 + hits) / (1 + draws), at most 1.
 
     >>> bootstrap_p_values(np.array([[1.0], [2.0], [-1.0]])).tolist()
     [1.0]

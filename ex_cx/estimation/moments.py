@@ -84,7 +84,10 @@ class ClusterMoments:
     total : shape (k, k), cross-products with all effects taken out, weights one.
     before : shape (k,), sums of squares about the mean before anything was absorbed: the scale
         against which a column wiped out by the effects is recognised.
+    left : shape (k,), share of the sum of squares net of unit means that the periods leave: the
+        cross-products in `total` hold fewer digits where it is small.
     period_coef : shape (T, k), coefficients of the period dummies, net of unit means.
+    period_inverse : shape (T, T), C(1)^+.
     n_clusters, period_rank : G, and the rank of the period effects given the unit effects.
 
     Examples
@@ -108,12 +111,15 @@ class ClusterMoments:
         self.before = self._sums_of_squares()
         if self._overlap is None:
             self.total, self.period_rank = cross, 0
+            self.period_inverse = np.zeros((0, 0))
             self.period_coef = np.zeros((0, len(cross)))
         else:
-            inverse, self.period_rank = self._overlap.total_inverse()
-            self.period_coef = inverse @ sums
+            self.period_inverse, self.period_rank = self._overlap.total_inverse()
+            self.period_coef = self.period_inverse @ sums
             self.total = cross - sums.T @ self.period_coef
         self._totals_at_one = cross, sums
+        net_of_units = np.diag(cross)
+        self.left = np.diag(self.total) / np.where(net_of_units > 0, net_of_units, 1.0)
 
     def _build(self, index: int) -> _Block:
         """Copy one block's rows out of the columns, centre them, subtract unit means."""
@@ -158,7 +164,9 @@ class ClusterMoments:
                 _square(column[at : at + _BLOCK_ROWS] - centre, weights, at)
                 for at in range(0, len(column), _BLOCK_ROWS)
             )
-        return out
+        mass = self.rows.n_obs if weights is None else float(weights.sum())
+        rounding = mass * (8 * np.finfo(float).eps * np.array(self._centres)) ** 2
+        return np.where(out > rounding, out, 0.0)
 
     def scores(self, contrast: np.ndarray) -> tuple[np.ndarray, float]:
         """Per-cluster scores and the weighted residual sum of squares of one equation.
@@ -170,7 +178,8 @@ class ClusterMoments:
 
         Returns
         -------
-        shape (G, k), sum over the cluster's rows of weight x demeaned column x residual; and the sum.
+        shape (G, k), sum over the cluster's rows of weight x demeaned column x residual; and the
+        sum of squares.
         """
         out = np.empty((self.n_clusters, len(contrast)))
         rss = 0.0
@@ -200,6 +209,16 @@ class ClusterMoments:
         lengths = np.diff(block.cluster_starts, append=len(line))
         cell = np.repeat(np.arange(g) * t, lengths) + self.rows.periods[block.rows]
         return np.bincount(cell, weights=line, minlength=g * t).reshape(g, t)
+
+    def period_sums(self, contrast: np.ndarray) -> np.ndarray:
+        """Sums by cluster and period of the columns times `contrast`, all effects taken out, (G, T)."""
+        out = np.zeros((self.n_clusters, self.rows.n_periods))
+        if self.rows.periods is not None:
+            for block in self._blocks():
+                line = self._residuals(block, contrast)[1]
+                stop = block.first_cluster + len(block.cluster_starts)
+                out[block.first_cluster : stop] = self._by_period(block, line)
+        return out
 
     def demeaned(self) -> Iterator[np.ndarray]:
         """The rows with all effects taken out, as blocks of shape (k, rows), in row order."""
@@ -291,7 +310,7 @@ def _square(values: np.ndarray, weights: np.ndarray | None, at: int) -> float:
 
 
 def _block_edges(rows: MomentRows) -> np.ndarray:
-    """Cluster numbers at which blocks of about `_BLOCK_ROWS` rows begin, and the number of clusters."""
+    """First clusters of blocks of about `_BLOCK_ROWS` rows, and the number of clusters."""
     g = len(rows.cluster_starts)
     marks = np.arange(0, rows.n_obs, _BLOCK_ROWS)
     edges = np.unique(np.searchsorted(rows.cluster_starts, marks))

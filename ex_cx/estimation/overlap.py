@@ -30,17 +30,23 @@ class Overlap:
     def __init__(self, rows: MomentRows) -> None:
         self._rows = rows
         self._t = rows.n_periods
+        self._periods = np.zeros(0, dtype=np.int64) if rows.periods is None else rows.periods
 
     def total_inverse(self) -> tuple[np.ndarray, int]:
-        """Pseudo-inverse of C(1), shape (T, T), and its rank (T - 1 in a connected panel)."""
+        """A generalised inverse of C(1), shape (T, T), and its rank (T - 1 if connected).
+
+        C(1) is scaled to a unit diagonal first, so that a period of little weight counts as one.
+        """
         total = self._total()
-        values, vectors = np.linalg.eigh(total)
+        diagonal = np.diag(total)
+        scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        values, vectors = np.linalg.eigh(total / np.outer(scale, scale))
         keep = values > values[-1] * 1e-12 * self._t
         inverse = (vectors[:, keep] / values[keep]) @ vectors[:, keep].T
-        return inverse, int(keep.sum())
+        return inverse / np.outer(scale, scale), int(keep.sum())
 
     def _total(self) -> np.ndarray:
-        mass = np.bincount(self._rows.periods, weights=self._rows.weights, minlength=self._t)
+        mass = np.bincount(self._periods, weights=self._rows.weights, minlength=self._t)
         if not self._rows.absorbs_unit:
             return np.diag(mass.astype(float))
         n_units = len(self._rows.unit_starts)
@@ -79,14 +85,14 @@ class Overlap:
         stop = rows.unit_starts[last] if last < len(rows.unit_starts) else rows.n_obs
         lengths = np.diff(starts, append=stop)
         cell = np.repeat(np.arange(len(starts)) * self._t, lengths)
-        cell += rows.periods[starts[0] : stop]
+        cell += self._periods[starts[0] : stop]
         mass = None if rows.weights is None else rows.weights[starts[0] : stop]
         flat = np.bincount(cell, weights=mass, minlength=len(starts) * self._t)
         return flat.reshape(len(starts), self._t).astype(float)
 
     @cached_property
     def _patterns(self) -> tuple[np.ndarray, csr_array]:
-        """Different unit patterns, shape (P, T), and how many units of each a cluster has, (G, P)."""
+        """Different unit patterns, (P, T), and how many units of each a cluster has, (G, P)."""
         from scipy.sparse import csr_array
 
         rows = self._rows

@@ -35,7 +35,7 @@ Interval = Literal["percentile"]
 Effect = Literal["unit", "period"]
 
 FEW_CLUSTERS = 40
-"""Below this many clusters percentile intervals of a cluster bootstrap are known to be too short."""
+"""Below this many clusters percentile intervals of a cluster bootstrap are often too short."""
 DRAW_BLOCK = 512
 """Draws taken from the generator at a time; part of what makes a seed reproducible."""
 FEWEST_SOUND = 0.9
@@ -80,7 +80,8 @@ class MediationResult(Result):
     Attributes
     ----------
     spec : the request, verbatim.
-    terms : a:<m>, b:<m> (all mediators), direct, indirect:<m>, indirect, total, proportion_mediated.
+    terms : a:<m>, b:<m> (all mediators), direct, indirect:<m>, indirect, total,
+        proportion_mediated.
     estimates : shape (terms,), outcome units per unit of exposure; a in mediator units per unit of
         exposure, b in outcome units per unit of mediator; the proportion has none.
     draws : shape (sound draws, terms), the bootstrap distribution.
@@ -206,7 +207,8 @@ def fit_mediation(
     >>> rng = np.random.default_rng(7)
     >>> x = rng.normal(size=400)
     >>> m = 0.5 * x + rng.normal(size=400)
-    >>> rows = pd.DataFrame({"unit": np.repeat(np.arange(50), 8), "period": np.tile(np.arange(8), 50),
+    >>> units, periods = np.divmod(np.arange(400), 8)
+    >>> rows = pd.DataFrame({"unit": units, "period": periods,
     ...                      "x": x, "m": m, "y": 0.4 * m + rng.normal(size=400)})
     >>> panel = Panel.from_frame(rows, unit="unit", period="period")
     >>> spec = MediationSpec(outcome="y", exposure="x", mediators=("m",))
@@ -224,13 +226,14 @@ def fit_mediation(
             f"{design.n_clusters}. Add units, or cluster by a finer column."
         )
     n_mediators = len(spec.mediators)
-    estimates = _paths(moments.total[None], n_mediators)[0]
+    estimates = _paths(moments.total[None], moments.before, n_mediators)[0]
     draws = _draws(moments, n_mediators, n_boot, rng)
     sound = np.isfinite(draws[:, :-1]).all(axis=1)
     if sound.mean() < FEWEST_SOUND:
         raise InferenceError(
             f"In {int((~sound).sum())} of {n_boot} draws of {design.n_clusters} clusters a path is "
-            "not identified: too few clusters carry the variation. Use fewer terms or more clusters."
+            "not identified: too few clusters carry the variation. Use fewer terms, or more "
+            "clusters."
         )
     return MediationResult(
         spec=spec,
@@ -262,13 +265,13 @@ def _terms(spec: MediationSpec) -> tuple[str, ...]:
     )
 
 
-def _paths(cross: np.ndarray, n_mediators: int) -> np.ndarray:
+def _paths(cross: np.ndarray, before: np.ndarray, n_mediators: int) -> np.ndarray:
     """All terms from cross-products of (outcome, exposure, mediators, controls), (draws, terms)."""
     mediators = list(range(2, 2 + n_mediators))
     controls = list(range(2 + n_mediators, cross.shape[-1]))
-    without = sweep_columns(cross, [1, *controls])
+    without = sweep_columns(cross, [1, *controls], before)
     a, total = without[:, mediators, 1], without[:, 0, 1:2]
-    outcome = sweep_columns(cross, [1, *controls, *mediators])
+    outcome = sweep_columns(cross, [1, *controls, *mediators], before)
     b, direct = outcome[:, 0, mediators], outcome[:, 0, 1:2]
     through = a * b
     indirect = through.sum(axis=1, keepdims=True)
@@ -284,7 +287,7 @@ def _draws(
     for at in range(0, n_boot, DRAW_BLOCK):
         size = min(DRAW_BLOCK, n_boot - at)
         counts = bootstrap_counts(moments.n_clusters, size, rng)
-        blocks.append(_paths(moments.cross_products(counts), n_mediators))
+        blocks.append(_paths(moments.cross_products(counts), moments.before, n_mediators))
     return np.concatenate(blocks)
 
 
@@ -331,8 +334,8 @@ def _check_spec(panel: Panel, spec: MediationSpec, n_boot: int, interval: str) -
     repeated = sorted({term for term in terms if terms.count(term) > 1})
     if repeated:
         raise SpecError(
-            f"{', '.join(map(repr, repeated))} has more than one role in the spec. Give each column "
-            "one of outcome, exposure, mediator, control."
+            f"{', '.join(map(repr, repeated))} has more than one role in the spec. Give each "
+            "column one of outcome, exposure, mediator, control."
         )
     for term in terms:
         term_columns(panel, term)

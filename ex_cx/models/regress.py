@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,15 @@ from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
 from ex_cx.results import Result
 
-__all__ = ["PanelResult", "PanelSpec", "compare_estimators", "fit_panel", "within_bins"]
+__all__ = [
+    "CompressedPanel",
+    "PanelResult",
+    "PanelSpec",
+    "compare_estimators",
+    "compress_panel",
+    "fit_panel",
+    "within_bins",
+]
 
 Estimator = Literal["pooled", "between", "within", "first_difference"]
 Vcov = Literal["unadjusted", "robust", "cluster", "jackknife"]
@@ -187,17 +195,13 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     >>> float(result.coef[0].round(6))
     2.0
     """
-    _check_spec(panel, spec)
-    design = _design(panel, spec)
-    absorb = _absorbed(spec)
-    moments = ClusterMoments(design.moment_rows(absorb, constant=_has_constant(spec)))
-    names = _term_names(spec)
+    design, moments, names, absorb = compress_panel(panel, spec)
     equation = fit_equation(moments, 0, range(1, len(names) + 1), names, absorb)
     df_rows = design.n_obs - len(names) - _levels(design, moments, absorb)
     clustered = spec.vcov in ("cluster", "jackknife")
     return PanelResult(
         spec=spec,
-        terms=tuple(names),
+        terms=names,
         coef=equation.coef,
         vcov=_vcov(spec, design, moments, equation, df_rows),
         df_t=design.n_clusters - 1 if clustered else df_rows,
@@ -212,6 +216,29 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
         convention=_CONVENTIONS[spec.vcov],
         warnings=_warnings(panel, spec, design, equation),
     )
+
+
+class CompressedPanel(NamedTuple):
+    """The rows that a spec uses, and their moments: columns are the outcome, then the terms."""
+
+    design: Design
+    moments: ClusterMoments
+    terms: tuple[str, ...]
+    absorbed: tuple[str, ...]
+
+
+def compress_panel(panel: Panel, spec: PanelSpec) -> CompressedPanel:
+    """What `fit_panel` fits, before it is fitted; resampling and influence start here.
+
+    Raises
+    ------
+    SpecError : as `fit_panel`.
+    """
+    _check_spec(panel, spec)
+    design, absorbed = _design(panel, spec), _absorbed(spec)
+    constant = spec.estimator != "first_difference"
+    moments = ClusterMoments(design.moment_rows(absorbed, constant=constant))
+    return CompressedPanel(design, moments, tuple(_term_names(spec)), absorbed)
 
 
 def compare_estimators(
@@ -250,10 +277,7 @@ def within_bins(
     exposure, outcome (bin means, moved to the means of the rows used, natural units), n (rows). The
     least-squares line through the rows has the slope that `fit_panel` reports.
     """
-    _check_spec(panel, spec)
-    design = _design(panel, spec)
-    moments = ClusterMoments(design.moment_rows(_absorbed(spec), constant=_has_constant(spec)))
-    names = _term_names(spec)
+    design, moments, names, absorbed = compress_panel(panel, spec)
     wanted = names.index(_term_label(exposure, spec)) + 1 if exposure else 1
     others = [j for j in range(1, len(names) + 1) if j != wanted]
     rows = np.concatenate([block.copy() for block in moments.demeaned()], axis=1)
@@ -263,7 +287,7 @@ def within_bins(
             moments.total[np.ix_(others, others)],
             moments.before[others],
             [names[j - 1] for j in others],
-            _absorbed(spec),
+            absorbed,
         )
         x -= solve_equation(moments.total, wanted, others) @ rows[others]
         y -= solve_equation(moments.total, 0, others) @ rows[others]
@@ -293,10 +317,6 @@ def _absorbed(spec: PanelSpec) -> tuple[str, ...]:
     if spec.estimator == "first_difference" and "period" in spec.absorb:
         return ("period",)
     return ()
-
-
-def _has_constant(spec: PanelSpec) -> bool:
-    return spec.estimator != "first_difference"
 
 
 def _term_label(term: str, spec: PanelSpec) -> str:
