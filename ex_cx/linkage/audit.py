@@ -32,7 +32,7 @@ class Flow:
         """Begin to count `n` rows, or what they became."""
         return replace(self, steps=(*self.steps, (name, counting, n, n, "")))
 
-    def lose(self, keep: np.ndarray, reason: str, *, step: str = "keep") -> Flow:
+    def lose(self, keep: np.ndarray, reason: str, *, step: str = "left out") -> Flow:
         """Note the rows that `keep` (true for all that remain) no longer holds; none: no step."""
         before, after = self.steps[-1][3], int(keep.sum())
         if after == before:

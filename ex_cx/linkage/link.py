@@ -241,12 +241,19 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
     return LinkAudit(
         flow=pd.concat([*(s.flow.frame() for s in sources), flow.frame()], ignore_index=True),
         unmatched=pd.DataFrame(sides),
-        suppressed=pd.concat(suppressed, ignore_index=True) if suppressed else pd.DataFrame(),
+        suppressed=_source_first(suppressed),
         definitions=pd.DataFrame(
             definitions, columns=["column", "source", "measured_on", "definition"]
         ),
         reads=pd.DataFrame(reads),
     )
+
+
+def _source_first(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    if not frames:
+        return pd.DataFrame()
+    whole = pd.concat(frames, ignore_index=True)
+    return whole[["source", *whole.columns.drop("source")]]
 
 
 def _side(

@@ -26,6 +26,9 @@ from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["MeasuredSource", "measure_source", "source_rules"]
 
+MOST_PERIODS = 100_000
+"""A longer calendar is taken for a mistake: it is eleven years of hours."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MeasuredSource:
@@ -187,7 +190,17 @@ def _known_rows(
         flow = flow.lose(keep := keep & (position >= start), "before the window")
     if end is not None:
         flow = flow.lose(keep := keep & (position <= end), "after the window")
+    _check_span(position[keep], rows[spec.period][keep], spec, name)
     return _Kept(rows=rows[keep], position=position[keep], flow=flow, first=start, last=end)
+
+
+def _check_span(position: np.ndarray, written: pd.Series, spec: SourceSpec, name: str) -> None:
+    """A calendar of very many periods comes from a mistyped date, or the wrong frequency."""
+    if len(position) and int(position.max()) - int(position.min()) >= MOST_PERIODS:
+        raise SchemaError(
+            f"{name!r} runs over more than {MOST_PERIODS:,} periods of one {spec.frequency} (from "
+            f"{written.min()} to {written.max()}). Correct the dates, or state `first` and `last`."
+        )
 
 
 def _edge(text: str | int, spec: SourceSpec, name: str, which: str) -> int | None:

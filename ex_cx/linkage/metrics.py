@@ -166,7 +166,9 @@ def contact_resolution(customers: pd.Series, times: pd.Series, *, days: int = 7)
     rows = np.flatnonzero(known)
     if len(rows) == 0:
         return resolved
-    order = rows[np.lexsort((when[rows], codes[rows]))]
+    start = when[rows].min()
+    span = when[rows].max() - start + 1
+    order = rows[np.argsort(codes[rows] * span + when[rows] - start)]
     window = days * 86_400
     follows = np.zeros(len(order), dtype=bool)
     gap = np.diff(when[order])

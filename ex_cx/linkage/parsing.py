@@ -49,6 +49,8 @@ def as_text(column: pd.Series) -> pd.Series:
     """
     if is_text(column):
         return column
+    if pd.api.types.is_integer_dtype(column) and not column.hasnans:
+        return column.astype("str")
     present = column.notna()
     if pd.api.types.is_float_dtype(column) and (column[present] % 1 == 0).all():
         text = column.astype("Int64").astype("str")

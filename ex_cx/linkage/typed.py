@@ -49,7 +49,9 @@ def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
         book = pd.ExcelFile(io.BytesIO(content))
         sheets = [str(title) for title in book.sheet_names]
         chosen = _choose_sheet(name, sheets, sheet)
-        cells = book.parse(chosen, header=None, dtype=object, keep_default_na=False, na_values=[""])
+        cells = pd.read_excel(
+            book, chosen, header=None, dtype=object, keep_default_na=False, na_values=[""]
+        )
     except ImportError as error:
         raise SourceError(
             f"Reading {name!r} needs a package for Excel. Install it: pip install 'ex-cx[study]'."
