@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONDA_NAMES = {
+    "great-tables": "great_tables",
     "matplotlib": "matplotlib-base",
     "nbconvert": "nbconvert-core",
     "seaborn": "seaborn-base",
