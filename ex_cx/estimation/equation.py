@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ex_cx.errors import InferenceError, RankError
-from ex_cx.estimation.inference import check_rank, solve_equation
+from ex_cx.estimation.inference import WIPED_OUT, check_rank, solve_equation
 from ex_cx.estimation.moments import ClusterMoments
 
 __all__ = ["Equation", "check_resampling", "fit_equation"]
@@ -69,9 +69,9 @@ def fit_equation(
 
     Notes
     -----
-    Solved from the cross-products, or by QR of the rows when `coarseness` is above 3e3, then
-    corrected once by the scores, which the rows give exactly (corrected seminormal equations;
-    Bjorck 1996, Numerical Methods for Least Squares Problems, section 6.6.5).
+    Solved from the cross-products, then corrected once by the scores, which the rows give exactly
+    (corrected seminormal equations; Bjorck 1996, Numerical Methods for Least Squares Problems,
+    section 6.6.5); or by QR of the rows, net of all effects, when `coarseness` is above 3e3.
     """
     chosen = list(regressors)
     normal = moments.total[np.ix_(chosen, chosen)]
@@ -81,24 +81,15 @@ def fit_equation(
             f"The regressors are nearly dependent (condition number {condition:.1e}, at most "
             f"{HOPELESS:.0e}): {', '.join(map(repr, names))}. Centre them, or drop one."
         )
-    check_outcome(moments, outcome, absorbed)
+    _check_outcome(moments, outcome, absorbed)
     coarseness = condition / float(np.sqrt(moments.left[chosen].min()))
-    if coarseness > ILL_CONDITIONED:
-        coef, bread = _solve_rows(moments, outcome, chosen)
-    else:
-        coef = solve_equation(moments.total, outcome, chosen)
-        scale = np.sqrt(np.diag(normal))
-        bread = np.linalg.inv(normal / np.outer(scale, scale)) / np.outer(scale, scale)
-    contrast, scores, rss = _residual_scores(moments, outcome, chosen, coef)
-    correction = bread @ scores.sum(axis=0)
-    if np.any(np.abs(correction) > 1e-13 * np.abs(coef)):
-        coef = coef + correction
-        contrast, scores, rss = _residual_scores(moments, outcome, chosen, coef)
+    solve = _solve_rows if coarseness > ILL_CONDITIONED else _solve_moments
+    coef, bread, scores, rss = solve(moments, outcome, chosen)
     return Equation(
         coef=coef,
         bread=bread,
         scores=scores,
-        contrast=contrast,
+        contrast=_contrast(moments, outcome, chosen, coef),
         rss=rss,
         tss=float(moments.total[outcome, outcome]),
         condition_number=condition,
@@ -110,30 +101,63 @@ def check_resampling(equation: Equation) -> None:
     """Refuse to resample moments whose equation had to be solved from the rows."""
     if equation.coarseness > TOO_COARSE:
         raise InferenceError(
-            f"The regressors are nearly dependent on each other or on the period effects (condition "
-            f"number {equation.coarseness:.1e}); refitting without or with repeated clusters is "
-            f"exact to rounding only below {TOO_COARSE:.0e}. Centre them, drop one, or use "
-            "vcov='cluster'."
+            "The regressors are nearly dependent on each other or on the period effects "
+            f"(condition number {equation.coarseness:.1e}); refitting without or with repeated "
+            f"clusters is exact to rounding only below {TOO_COARSE:.0e}. Centre them, drop one, or "
+            "use vcov='cluster'."
         )
 
 
-def _residual_scores(
+def _check_outcome(moments: ClusterMoments, outcome: int, absorbed: tuple[str, ...]) -> None:
+    """Refuse an outcome of which nothing but rounding is left to explain."""
+    before = float(moments.before[outcome])
+    if not before > 0:
+        raise RankError(
+            "The outcome is constant on the rows used, so there is nothing to explain. Check the "
+            "filter, or whether the column holds what its name says."
+        )
+    if not moments.total[outcome, outcome] > WIPED_OUT * before:
+        effects = " and ".join(absorbed) or "constant"
+        raise RankError(
+            f"The outcome is a combination of the absorbed effects ({effects}): it does not vary "
+            "within them, so there is nothing to explain. Absorb fewer effects."
+        )
+
+
+Solution = tuple[np.ndarray, np.ndarray, np.ndarray, float]
+"""Coefficients (p,), bread (p, p), scores by cluster (G, p), residual sum of squares."""
+
+
+def _contrast(
     moments: ClusterMoments, outcome: int, regressors: list[int], coef: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
+) -> np.ndarray:
     contrast = np.zeros(len(moments.total))
     contrast[outcome] = 1.0
     contrast[regressors] = -coef
-    scores, rss = moments.scores(contrast)
-    return contrast, scores[:, regressors], rss
+    return contrast
 
 
-def _solve_rows(
-    moments: ClusterMoments, outcome: int, regressors: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _solve_moments(moments: ClusterMoments, outcome: int, regressors: list[int]) -> Solution:
+    normal = moments.total[np.ix_(regressors, regressors)]
+    scale = np.sqrt(np.diag(normal))
+    bread = np.linalg.inv(normal / np.outer(scale, scale)) / np.outer(scale, scale)
+    coef = solve_equation(moments.total, outcome, regressors)
+    scores, rss = moments.scores(_contrast(moments, outcome, regressors, coef))
+    correction = bread @ scores[:, regressors].sum(axis=0)
+    if np.any(np.abs(correction) > 1e-13 * np.abs(coef)):
+        coef = coef + correction
+        scores, rss = moments.scores(_contrast(moments, outcome, regressors, coef))
+    return coef, bread, scores[:, regressors], rss
+
+
+def _solve_rows(moments: ClusterMoments, outcome: int, regressors: list[int]) -> Solution:
     rows = np.concatenate([block[[*regressors, outcome]] for block in moments.demeaned()], axis=1)
     if moments.rows.weights is not None:
         rows *= np.sqrt(moments.rows.weights)
     scale = np.sqrt((rows[:-1] ** 2).sum(axis=1))
     q, r = np.linalg.qr((rows[:-1] / scale[:, None]).T)
     inverse = np.linalg.inv(r) / scale[:, None]
-    return inverse @ (q.T @ rows[-1]), inverse @ inverse.T
+    coef = inverse @ (q.T @ rows[-1])
+    residual = rows[-1] - coef @ rows[:-1]
+    scores = np.add.reduceat(rows[:-1] * residual, moments.rows.cluster_starts, axis=1).T
+    return coef, inverse @ inverse.T, scores, float(residual @ residual)
