@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ex_cx.linkage.wording import counted
 from ex_cx.studies.data import link_study, segment_values
 from ex_cx.studies.parameters import base_columns
 from ex_cx.studies.plan import plan_runs
@@ -35,7 +36,7 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
         present = int(panel.frame[name].notna().sum())
         yield f"      {name}: {present} values, {len(panel) - present} missing"
     yield from (f"run   {run.name}" for run in runs)
-    yield f"{path.name} is good: {len(runs)} runs."
+    yield f"{path.name} is good: {counted(len(runs), 'run')}."
 
 
 def check_table_file(path: Path) -> Iterator[str]:

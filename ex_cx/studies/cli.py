@@ -40,24 +40,6 @@ def demo(out: Out = Path("runs")) -> None:
 
 
 @app.command()
-def run(study: Path, data_root: DataRoot = None, out: Out = Path("runs")) -> None:
-    """Run a study file: what is unchanged is skipped, one failing report never stops the others."""
-    with _ending():
-        _run(study, data_root, out)
-
-
-@app.command()
-def check(path: Path, data_root: DataRoot = None) -> None:
-    """Check a study file and its data, or tell how a table would be read; nothing is run."""
-    from ex_cx.studies.checking import check_study, check_table_file
-
-    with _ending():
-        is_study = path.suffix.lower() in (".yaml", ".yml")
-        for line in check_study(path, data_root) if is_study else check_table_file(path):
-            typer.echo(line)
-
-
-@app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist or be empty.")],
     units: Annotated[int, typer.Option(min=2, help="Number of teams.")] = 48,
@@ -75,6 +57,24 @@ def simulate(
             out, n_units=units, n_periods=periods, seed=seed, reverse=reverse
         ):
             typer.echo(_short(path))
+
+
+@app.command()
+def check(path: Path, data_root: DataRoot = None) -> None:
+    """Check a study file and its data, or tell how a table would be read; nothing is run."""
+    from ex_cx.studies.checking import check_study, check_table_file
+
+    with _ending():
+        is_study = path.suffix.lower() in (".yaml", ".yml")
+        for line in check_study(path, data_root) if is_study else check_table_file(path):
+            typer.echo(line)
+
+
+@app.command()
+def run(study: Path, data_root: DataRoot = None, out: Out = Path("runs")) -> None:
+    """Run a study file: what is unchanged is skipped, one failing report never stops the others."""
+    with _ending():
+        _run(study, data_root, out)
 
 
 def main() -> None:

@@ -22,6 +22,8 @@ __all__ = ["DataSection", "ExtraRun", "LoadedStudy", "Roles", "Study", "load_stu
 NotebookName = Literal["data_audit", "panel_regression", "mediation"]
 RESERVED = ("panel_path", "data_root", "run_dir", "unit", "period", "cluster", "weights")
 """Parameters that the study's own fields decide; `defaults`, `grid` and `runs` cannot."""
+RUN_MAY_STATE = ("cluster", "weights")
+"""Those of them that a single run in `runs` may state otherwise, so that both are shown."""
 
 MEASURE_SUFFIXES = ("n", "se", "promoter_share", "detractor_share")
 
@@ -207,13 +209,14 @@ def _setting_complaints(
 ) -> list[Complaint]:
     """Keys that are no parameter of any of `notebooks`, and grids that are no lists."""
     known = {name for notebook in notebooks for name in NOTEBOOKS[notebook].model_fields}
-    free = sorted(known - set(RESERVED))
+    reserved = set(RESERVED) - set(RUN_MAY_STATE if place[0] == "runs" else ())
+    free = sorted(known - reserved)
     found = list[Complaint]()
     for key, value in settings.items():
         here = (*place, key)
         if nested and key in NOTEBOOKS and isinstance(value, dict):
             found += _setting_complaints(value, here, {key}, nested=False)
-        elif key in RESERVED:
+        elif key in reserved:
             found.append((here, "is decided by the study's own fields, not by a parameter."))
         elif key not in known:
             options = [*free, *(NOTEBOOKS if nested else ())]

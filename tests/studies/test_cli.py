@@ -1,0 +1,112 @@
+"""The command line: quick to answer, plain where nobody watches, exit codes that tell."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+BARE = """
+import typer
+app = typer.Typer()
+@app.command()
+def one(out: str = "runs"):
+    "One command."
+@app.command()
+def two(path: str, out: str = "runs"):
+    "Another."
+app()
+"""
+HERE = "from ex_cx.studies.cli import main; main()"
+
+
+def ex_cx(*arguments: object, cwd=None) -> subprocess.CompletedProcess[str]:
+    """Run `ex-cx` as a program."""
+    command = [sys.executable, "-c", HERE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_help_costs_less_than_twice_a_bare_typer_program():
+    def seconds(code: str) -> float:
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, check=True)
+        return time.perf_counter() - started
+
+    pairs = [(seconds(HERE), seconds(BARE)) for _ in range(7)]
+    assert statistics.median(ours / bare for ours, bare in pairs) < 2
+
+
+def test_help_names_the_commands():
+    printed = ex_cx("--help").stdout
+    assert all(name in printed for name in ("demo", "simulate", "check", "run"))
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_bad_study_is_one_message_and_exit_code_2(study_file, command, tmp_path):
+    done = ex_cx(command, study_file(("roles:", "rolls:")), cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "StudyError: study.yaml, line 7: rolls: there is no such key. Did you mean 'roles'?\n"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_tells_what_a_study_would_run(study_file):
+    done = ex_cx("check", study_file())
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        "read  panel.csv: 96 rows, 7 columns",
+        "panel 96 rows: 12 units x 8 periods",
+        "      engagement: 96 values, 0 missing",
+        "      occupancy: 96 values, 0 missing",
+        "      effort: 96 values, 0 missing",
+        "      nps: 96 values, 0 missing",
+        "run   panel_regression--nps",
+        "study.yaml is good: 1 run.",
+    ]
+
+
+def test_check_tells_how_a_table_is_read(tmp_path):
+    (tmp_path / "a.csv").write_text("team;score\n007;3,5\nNO;\n")
+    assert ex_cx("check", "a.csv", cwd=tmp_path).stdout.splitlines() == [
+        "a.csv: 2 rows, 2 columns",
+        "encoding utf-8 (detected)",
+        "delimiter ';' (detected)",
+        "decimal ',' (detected)",
+        "  team   text    0 missing, 2 different",
+        "  score  number  1 missing, 1 different",
+    ]
+
+
+def test_simulate_writes_a_study_that_checks(tmp_path):
+    done = ex_cx("simulate", "--out", "sim", "--units", 12, "--periods", 9, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "sim/hris_employees.csv",
+        "sim/employee_survey.csv",
+        "sim/wfm_intervals.csv",
+        "sim/customer_survey.csv",
+        "sim/crm_accounts.csv",
+        "sim/truth.json",
+        "sim/study.yaml",
+    ]
+    assert json.loads((tmp_path / "sim" / "truth.json").read_text())["structural"]
+    checked = ex_cx("check", "sim/study.yaml", cwd=tmp_path)
+    assert checked.returncode == 0, checked.stderr
+    assert "12 units x 9 periods" in checked.stdout
+
+
+def test_simulate_is_deterministic_and_overwrites_nothing(tmp_path):
+    for name in ("a", "b"):
+        ex_cx("simulate", "--out", name, "--units", 12, "--periods", 6, "--seed", 3, cwd=tmp_path)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert [(tmp_path / "a" / n).read_bytes() for n in files] == [
+        (tmp_path / "b" / n).read_bytes() for n in files
+    ]
+    again = ex_cx("simulate", "--out", "a", cwd=tmp_path)
+    assert again.returncode == 2
+    assert again.stderr == "StudyError: a exists and is not an empty folder. Name a new one.\n"
