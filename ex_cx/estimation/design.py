@@ -240,8 +240,10 @@ def _drop_singletons(
     while before != (before := int(keep.sum())):
         for effect in absorb:
             level = codes[effect]
-            count = np.bincount(level[keep], minlength=int(level.max()) + 1)
-            _drop(keep, count[level] > 1, f"only row of its {effect}", lost)
+            count = np.bincount(level if before == len(keep) else level[keep])
+            if (count == 1).any():
+                seen_again = np.append(count, np.zeros(int(level.max()) + 1)) > 1
+                _drop(keep, seen_again[level], f"only row of its {effect}", lost)
 
 
 def _check_any(keep: np.ndarray, lost: dict[str, int]) -> None:

@@ -23,7 +23,8 @@ from ex_cx.estimation.overlap import Overlap
 
 __all__ = ["ClusterMoments", "MomentRows"]
 
-_BLOCK_ROWS = 1 << 17
+_BLOCK_ROWS = 1 << 15  # a block of a few columns stays in cache
+_KEEP_ROWS = 1 << 17  # up to here the rows are built once and kept
 _CHUNK_BYTES = 1 << 26
 
 
@@ -88,7 +89,8 @@ class ClusterMoments:
         cross-products in `total` hold fewer digits where it is small.
     period_coef : shape (T, k), coefficients of the period dummies, net of unit means.
     period_inverse : shape (T, T), C(1)^+.
-    n_clusters, period_rank : G, and the rank of the period effects given the unit effects.
+    n_clusters, n_periods, period_rank : G, T, and the rank of the period effects given the unit
+        effects.
 
     Examples
     --------
@@ -102,11 +104,12 @@ class ClusterMoments:
     def __init__(self, rows: MomentRows) -> None:
         self.rows = rows
         self.n_clusters = len(rows.cluster_starts)
+        self.n_periods = rows.n_periods
         self._edges = _block_edges(rows)
         swept = rows.absorbs_unit or rows.periods is not None
         self._centres = [float(c.mean()) if swept else 0.0 for c in rows.columns]
         self._kept = self._build(0) if len(self._edges) == 2 else None
-        self._overlap = Overlap(rows) if rows.n_periods else None
+        self._overlap = Overlap(rows) if self.n_periods else None
         cross, sums = self._totals()
         self.before = self._sums_of_squares()
         if self._overlap is None:
@@ -147,7 +150,7 @@ class ClusterMoments:
             yield self._build(index)
 
     def _totals(self) -> tuple[np.ndarray, np.ndarray]:
-        k, t = len(self.rows.columns), self.rows.n_periods
+        k, t = len(self.rows.columns), self.n_periods
         cross, sums = np.zeros((k, k)), np.zeros((t, k))
         for block in self._blocks():
             cross += block.weighted @ block.values.T
@@ -205,14 +208,14 @@ class ClusterMoments:
 
     def _by_period(self, block: _Block, line: np.ndarray) -> np.ndarray:
         """Sums of `line` by cluster and period, shape (clusters of the block, T)."""
-        t, g = self.rows.n_periods, len(block.cluster_starts)
+        t, g = self.n_periods, len(block.cluster_starts)
         lengths = np.diff(block.cluster_starts, append=len(line))
         cell = np.repeat(np.arange(g) * t, lengths) + self.rows.periods[block.rows]
         return np.bincount(cell, weights=line, minlength=g * t).reshape(g, t)
 
     def period_sums(self, contrast: np.ndarray) -> np.ndarray:
         """Sums by cluster and period of the columns times `contrast`, all effects taken out, (G, T)."""
-        out = np.zeros((self.n_clusters, self.rows.n_periods))
+        out = np.zeros((self.n_clusters, self.n_periods))
         if self.rows.periods is not None:
             for block in self._blocks():
                 line = self._residuals(block, contrast)[1]
@@ -235,7 +238,7 @@ class ClusterMoments:
     @cached_property
     def _stack(self) -> np.ndarray:
         """Per cluster, the upper triangle of A_g then B_g laid flat: shape (G, k(k+1)/2 + T k)."""
-        k, t = len(self.rows.columns), self.rows.n_periods
+        k, t = len(self.rows.columns), self.n_periods
         upper = np.triu_indices(k)
         out = np.empty((self.n_clusters, len(upper[0]) + t * k))
         for block in self._blocks():
@@ -251,7 +254,7 @@ class ClusterMoments:
         return out
 
     def _unstack(self, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        k, t = len(self.rows.columns), self.rows.n_periods
+        k, t = len(self.rows.columns), self.n_periods
         upper = np.triu_indices(k)
         cross = np.empty((len(stacked), k, k))
         cross[:, upper[0], upper[1]] = stacked[:, : len(upper[0])]
@@ -259,7 +262,7 @@ class ClusterMoments:
         return cross, stacked[:, len(upper[0]) :].reshape(len(stacked), t, k)
 
     def _chunk(self) -> int:
-        t, k = self.rows.n_periods, len(self.rows.columns)
+        t, k = self.n_periods, len(self.rows.columns)
         wide = 0 if self._overlap is None else self._overlap.width
         return max(_CHUNK_BYTES // (8 * (wide + t * k + 2 * k * k + self.n_clusters)), 1)
 
@@ -312,7 +315,8 @@ def _square(values: np.ndarray, weights: np.ndarray | None, at: int) -> float:
 def _block_edges(rows: MomentRows) -> np.ndarray:
     """First clusters of blocks of about `_BLOCK_ROWS` rows, and the number of clusters."""
     g = len(rows.cluster_starts)
-    marks = np.arange(0, rows.n_obs, _BLOCK_ROWS)
+    step = rows.n_obs if rows.n_obs <= _KEEP_ROWS else _BLOCK_ROWS
+    marks = np.arange(0, rows.n_obs, step)
     edges = np.unique(np.searchsorted(rows.cluster_starts, marks))
     return np.append(edges[edges < g], g)
 
