@@ -1,0 +1,27 @@
+"""The study files of public data are valid as they stand; no data are needed for that."""
+
+from __future__ import annotations
+
+import pytest
+
+from ex_cx.studies.plan import plan_runs
+from ex_cx.studies.study import load_study
+
+
+@pytest.mark.parametrize("study", ["nyc_schools", "nhs_trusts", "bank_calls"])
+def test_study_file_is_valid_and_named_as_its_folder(study_file, study):
+    path = study_file(study)
+    loaded = load_study(path)
+    assert loaded.study.study == study
+    readme = path.with_name("README.md").read_text(encoding="utf-8")
+    files = {source.path for source in loaded.study.data.sources.values()}
+    assert all(f"`{file}`" in readme for file in files)
+    beside = {file.name for file in path.parent.iterdir()}
+    assert beside == {"study.yaml", "README.md"}  # the data come by --data-root
+
+
+def test_a_run_may_weigh_its_rows_otherwise(study_file):
+    runs = plan_runs(load_study(study_file("nhs_trusts")), {})
+    weights = {run.name: run.parameters.weights for run in runs if run.notebook != "data_audit"}
+    assert weights["mortality_weighted"] == "staff_responses"
+    assert weights["panel_regression--cx_shmi"] == ""
