@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, some
+from ex_cx.linkage.parsing import parse_dates
 from ex_cx.linkage.schema import Frequency
 from ex_cx.linkage.wording import counted, some_rows
 
@@ -68,8 +69,9 @@ def period_position(text: str | int, frequency: Frequency, *, what: str) -> int:
     try:
         if not dates_needed(frequency):
             return int(text)
-        return int(pd.Period(str(text), freq=_PANDAS[frequency]).ordinal)
-    except ValueError as error:
+        dates, _ = parse_dates(pd.Series([str(text)], dtype="str"))
+        return int(period_positions(dates, frequency, table=what)[0])
+    except (ValueError, SchemaError) as error:
         example = {"month": "2024-03", "quarter": "2024Q1", "year": "2024", "integer": "7"}
         raise SchemaError(
             f"{what} is {str(text)!r}, which is not a {frequency}. Write it like "

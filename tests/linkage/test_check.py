@@ -62,23 +62,29 @@ def test_all_problems_are_in_one_message():
     assert message(frame).splitlines() == [
         "'answers.csv' has 7 problems in 5 rows.",
         (
-            "- 'day': 1 of 5 values are not dates of the form 2024-03-31 (row 3; first: '2024-13-01'). "
+            "- 'day': 1 of 5 values are not dates of the form 2024-03-31 (row 3; first: "
+            "'2024-13-01'). "
             "Correct them, or state `date_format`."
         ),
         (
-            "- 'score': 1 of 5 values are not numbers (row 3; first: 'n/a'). Correct them, or list the "
+            "- 'score': 1 of 5 values are not numbers (row 3; first: 'n/a'). Correct them, or "
+            "list the "
             "marker of missing values under `missing`."
         ),
         "- 'score': 1 of 5 values are infinite (row 5; first: 'inf'). Correct or blank them.",
         (
-            "- 'score': 1 of 5 values are not 0 to 10 (row 4; first: '12'). Correct them, or state the "
+            "- 'score': 1 of 5 values are not 0 to 10 (row 4; first: '12'). Correct them, or "
+            "state the "
             "range that is right."
         ),
         (
             "- 'solved': 1 of 5 values are not among the allowed ones (row 4; first: 'perhaps'). "
             "Correct the spelling, or allow them."
         ),
-        "- 'team': 1 of 5 values are missing (row 4). Fill them, or leave the rows out of the file.",
+        (
+            "- 'team': 1 of 5 values are missing (row 4). Fill them, or leave the rows out of the "
+            "file."
+        ),
         (
             "- 'team' and 'day': 1 of 5 rows repeat a key already there (row 6; first: "
             "'B, 2024-01-03'). Keep one row for each."

@@ -182,7 +182,8 @@ BAD_FILES = [
         "a.csv",
         "x,y,x\n1,2,3\n",
         (
-            "'a.csv' has 1 column name more than once ('x'). Rename the columns in the file, so that "
+            "'a.csv' has 1 column name more than once ('x'). Rename the columns in the file, so "
+            "that "
             "each name means one."
         ),
     ),
@@ -190,7 +191,8 @@ BAD_FILES = [
         "a.csv",
         "x,y\n1,2\n1,2,3\n4\n",
         (
-            "'a.csv': 2 rows without the 2 columns of the header (rows 3, 4; the first has 3). Quote "
+            "'a.csv': 2 rows without the 2 columns of the header (rows 3, 4; the first has 3). "
+            "Quote "
             "text that holds ',', or state the delimiter."
         ),
     ),
@@ -206,7 +208,8 @@ BAD_FILES = [
         "a.csv",
         b"unit,x\nM\x81,1\n",
         (
-            "'a.csv' is not 'utf-8' or 'cp1252': byte 8 (line 2) cannot be decoded. State the encoding "
+            "'a.csv' is not 'utf-8' or 'cp1252': byte 8 (line 2) cannot be decoded. State the "
+            "encoding "
             "it was saved in."
         ),
     ),
@@ -214,7 +217,8 @@ BAD_FILES = [
         "a.csv",
         b"PK\x03\x04\x00\x00",
         (
-            "'a.csv' is not text: it holds null characters. If it is an Excel or Parquet file, give it "
+            "'a.csv' is not text: it holds null characters. If it is an Excel or Parquet file, "
+            "give it "
             "that ending; else state its encoding."
         ),
     ),
@@ -222,7 +226,8 @@ BAD_FILES = [
         "a.csv",
         "unit;x\nA;1,500\n",
         (
-            "'a.csv' has 1 column of numbers such as '1,500' ('x'), where the comma may stand for the "
+            "'a.csv' has 1 column of numbers such as '1,500' ('x'), where the comma may stand for "
+            "the "
             "decimals or the thousands. State decimal=',' or export the numbers without separators."
         ),
     ),
@@ -230,7 +235,8 @@ BAD_FILES = [
         "a.docx",
         "x",
         (
-            "'a.docx' has an ending that is not read. Save it as one of: .csv, .txt, .tsv, .parquet, "
+            "'a.docx' has an ending that is not read. Save it as one of: .csv, .txt, .tsv, "
+            ".parquet, "
             ".pq, .xlsx, .xlsm, .xls."
         ),
     ),
