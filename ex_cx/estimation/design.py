@@ -106,7 +106,7 @@ class Design:
 
 
 def same_source(panel: Panel, outcomes: Sequence[str], causes: Sequence[str]) -> list[str]:
-    """A warning for each pair of terms measured on the same respondents, by the panel's provenance."""
+    """A warning for each pair of terms that have the same respondents, by the provenance."""
     found = []
     for outcome in outcomes:
         for cause in causes:
@@ -115,7 +115,8 @@ def same_source(panel: Panel, outcomes: Sequence[str], causes: Sequence[str]) ->
             shared = (left & right) - {None, ""}
             if shared:
                 found.append(
-                    f"{cause} and {outcome} have one source ({', '.join(sorted(map(str, shared)))}): "
+                    f"{cause} and {outcome} have one source "
+                    f"({', '.join(sorted(map(str, shared)))}): "
                     "their association is inflated by what the same respondents share"
                 )
     return found
@@ -152,6 +153,8 @@ def term_values(panel: Panel, term: DesignTerm) -> np.ndarray:
     """
     factors = [_numbers(panel, name) for name in term_columns(panel, term.term)]
     values = factors[0] if len(factors) == 1 else np.prod(factors, axis=0)
+    if len(factors) > 1 and np.isinf(values).any():
+        raise SpecError(f"The term {term.term!r} is too large to compute: rescale its columns.")
     if term.lag == 0:
         return values
     source = panel.rows_at_lag(term.lag)
@@ -160,7 +163,7 @@ def term_values(panel: Panel, term: DesignTerm) -> np.ndarray:
 
 def _numbers(panel: Panel, name: str) -> np.ndarray:
     column = panel.frame[name]
-    if not pd.api.types.is_numeric_dtype(column.dtype):
+    if not pd.api.types.is_numeric_dtype(column.dtype) or column.dtype.kind == "c":
         raise SpecError(
             f"Column {name!r} must be numeric to enter a model; its dtype is {column.dtype} "
             f"(first values: {some(column.dropna().unique()[:3])}). Convert it, or leave it out."
@@ -192,7 +195,8 @@ def build_design(
 
     Parameters
     ----------
-    absorb : effects whose levels seen in one row only are dropped, over and over until none is left.
+    absorb : effects whose levels seen in one row only are dropped, again and again until none is
+        left.
     cluster, weights : columns, or None for the panel's own.
     difference : take each term's change from the period before (calendar), instead of its level;
         weights, read as precisions, become 1 / (1/w_t + 1/w_t-1).
@@ -249,9 +253,13 @@ def _drop_singletons(
 def _check_any(keep: np.ndarray, lost: dict[str, int]) -> None:
     if not keep.any():
         reasons = "; ".join(f"{count} {reason}" for reason, count in lost.items())
+        remedy = (
+            "Absorb fewer effects, or compare units (estimator='pooled' or 'between')."
+            if any(reason.startswith("only row") for reason in lost)
+            else "Check that the columns overlap, and that the lag is shorter than the panel."
+        )
         raise SpecError(
-            f"None of the {len(keep)} rows of the panel can be used ({reasons}). Check that the "
-            "columns overlap, and that the lag is shorter than the panel."
+            f"None of the {len(keep)} rows of the panel can be used ({reasons}). {remedy}"
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import pandas as pd
 
@@ -9,6 +11,8 @@ from ex_cx.errors import PanelError, some
 
 __all__ = ["calendar_codes", "regular_calendar"]
 
+LONGEST = 1_000_000
+"""Steps of an integer calendar."""
 _TEXT_FORMS = (
     (r"\d{1,4}", "integer"),
     (r"\d{4}-\d{2}", "M"),
@@ -25,7 +29,8 @@ def regular_calendar(values: pd.Series) -> pd.Series:
 
     Raises
     ------
-    PanelError : a value that is none of integer, date, period, 2024, 2024-03, 2024Q1, 2024-03-31.
+    PanelError : a value that is none of integer, date, period, 2024, 2024-03, 2024Q1, 2024-03-31;
+        integers that are dates (202403) or time stamps.
 
     >>> regular_calendar(pd.Series(["2024Q1", "2023Q4"])).astype(str).tolist()
     ['2024Q1', '2023Q4']
@@ -35,7 +40,7 @@ def regular_calendar(values: pd.Series) -> pd.Series:
     if pd.api.types.is_bool_dtype(values):
         raise PanelError(f"Periods must be integers, dates or text; {values.name!r} is true/false.")
     if pd.api.types.is_integer_dtype(values):
-        return values.astype(np.int64)
+        return _true_integers(values.astype(np.int64))
     if pd.api.types.is_float_dtype(values):
         return _whole_numbers(values)
     if pd.api.types.is_datetime64_any_dtype(values):
@@ -60,7 +65,26 @@ def _whole_numbers(values: pd.Series) -> pd.Series:
             f"{len(broken)} of {len(values)} periods in {values.name!r} are not whole numbers "
             f"({some(broken)}). Use integers, dates, or text such as 2024-03."
         )
-    return values.astype(np.int64)
+    return _true_integers(values.astype(np.int64))
+
+
+def _true_integers(values: pd.Series) -> pd.Series:
+    """Refuse dates written as integers: one before 202401 is not 202400."""
+    low, high = int(values.min()), int(values.max())
+    for months, form in ((values, "2024-03"), (values // 100, "2024-03-31")):
+        dated = (months // 100).between(1900, 2099) & (months % 100).between(1, 12)
+        if dated.all() and low // 100 < high // 100:
+            raise PanelError(
+                f"The periods in {values.name!r} look like dates written as integers ({low} to "
+                f"{high}), among which neighbours are not one apart. Write them as text such as "
+                f"{form}, or pass dates."
+            )
+    if high - low > LONGEST:
+        raise PanelError(
+            f"The periods in {values.name!r} run from {low} to {high}, a calendar longer than "
+            f"{LONGEST} periods. If they are time stamps, pass dates or pandas periods."
+        )
+    return values
 
 
 def _one_frequency(objects: pd.Series) -> pd.Series:
@@ -85,7 +109,7 @@ def _periods_of_dates(values: pd.Series) -> pd.Series:
     )
 
 
-def _parse_text(text: pd.Series, name: object) -> pd.Series:
+def _parse_text(text: pd.Series, name: Hashable) -> pd.Series:
     for pattern, form in _TEXT_FORMS:
         fits = text.str.fullmatch(pattern)
         if not fits.any():
@@ -96,7 +120,7 @@ def _parse_text(text: pd.Series, name: object) -> pd.Series:
                 f"{len(odd)} of {len(text)} periods in {name!r} are not written like the others "
                 f"({text[fits].iloc[0]!r}): {some(odd.unique())}. Write all in one form."
             )
-        return _as_form(text, form).rename(name)
+        return pd.Series(_as_form(text, form), name=name)
     raise PanelError(
         f"The periods in {name!r} are not understood (first: {some(text.unique())}). Use integers, "
         "dates, or text such as 2024-03, 2024Q1 or 2024."

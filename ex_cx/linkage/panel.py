@@ -68,12 +68,13 @@ class Panel:
 
         Examples
         --------
-        >>> rows = pd.DataFrame({"team": ["A", "A", "B"], "month": ["2024-03", "2024-01", "2024-01"],
-        ...                      "nps": [10.0, 20.0, 30.0]})
+        >>> rows = pd.DataFrame({"team": ["A", "A", "B"], "nps": [10.0, 20.0, 30.0],
+        ...                      "month": ["2024-03", "2024-01", "2024-01"]})
         >>> panel = Panel.from_frame(rows, unit="team", period="month")
         >>> panel.n_units, panel.n_periods, panel.period_codes.tolist()
         (2, 3, [0, 2, 0])
         """
+        _check_distinct(frame)
         _check_columns(frame, [unit, period, *(c for c in (cluster, weights) if c is not None)])
         _check_present(frame, [unit, period, *([cluster] if cluster else [])])
         if weights is not None:
@@ -131,8 +132,10 @@ class Panel:
         _check_columns(self.frame, names)
         source = self.rows_at_lag(by)
         suffix = f"lag{by}" if by >= 0 else f"lead{-by}"
-        added = {f"{name}_{suffix}": self.frame[name].reindex(source).array for name in names}
-        return replace(self, frame=self.frame.assign(**added))
+        earlier = self.frame[names].reindex(source).set_axis(self.frame.index)
+        added = {f"{name}_{suffix}": earlier[name] for name in names}
+        measured = {f"{name}_{suffix}": self.provenance.get(name) for name in names}
+        return self._with(added, measured)
 
     def rows_at_lag(self, by: int) -> np.ndarray:
         """Row number of the same unit `by` periods earlier, shape (rows,); -1 where absent."""
@@ -146,15 +149,26 @@ class Panel:
         return np.where(hit, found, -1)
 
     def with_within_between(self, columns: str | Iterable[str]) -> Panel:
-        """Add `<column>_between` (the unit's mean over its rows) and `<column>_within` (the rest)."""
+        """Add `<column>_between` (mean over the unit's rows) and `<column>_within` (the rest)."""
         names = [columns] if isinstance(columns, str) else list(columns)
-        added = {}
+        added: dict[str, pd.Series] = {}
+        measured: dict[str, str | None] = {}
         for name in names:
             values = self.column(name)
             between = values.groupby(self.unit_codes).transform("mean")
-            added[f"{name}_within"] = values - between
-            added[f"{name}_between"] = between
-        return replace(self, frame=self.frame.assign(**added))
+            parts = {f"{name}_within": values - between, f"{name}_between": between}
+            added |= parts
+            measured |= dict.fromkeys(parts, self.provenance.get(name))
+        return self._with(added, measured)
+
+    def _with(self, columns: Mapping[str, pd.Series], measured: Mapping[str, str | None]) -> Panel:
+        """The panel with further columns, each measured on whom its original was."""
+        known = {name: who for name, who in measured.items() if who is not None}
+        return replace(
+            self,
+            frame=self.frame.assign(**columns),
+            provenance={**self.provenance, **known},
+        )
 
     def where(self, mask: pd.Series | np.ndarray) -> Panel:
         """The rows where `mask` (one boolean per row of `frame`) is true."""
@@ -178,7 +192,7 @@ class Panel:
         )
 
     def segments(self, by: str) -> dict[str, Panel]:
-        """One panel per value of column `by`, labels sorted; rows without a value are `(missing)`."""
+        """One panel per value of `by`, labels sorted; rows without a value are `(missing)`."""
         labels = self.column(by).astype("string").fillna("(missing)").astype(object)
         return {str(name): self.where((labels == name).to_numpy()) for name in sorted(set(labels))}
 
@@ -214,8 +228,8 @@ class Panel:
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        head = f"<p><strong>{self.n_units} units x {self.n_periods} periods, {len(self)} rows</strong></p>"
-        return head + self.describe().to_html(
+        size = f"{self.n_units} units x {self.n_periods} periods, {len(self)} rows"
+        return f"<p><strong>{size}</strong></p>" + self.describe().to_html(
             index=False, escape=True, float_format=lambda v: f"{v:.4g}"
         )
 
@@ -225,9 +239,8 @@ def _spread(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
     kept, codes = values[present], units[present]
     n = len(kept)
     if n == 0:
-        missing = {name: np.nan for name in ("mean", "sd", "sd_between", "sd_within")}
-        extremes = {"min": np.nan, "max": np.nan, "within_share": np.nan}
-        return {"n": 0, "missing": len(values), **missing, **extremes}
+        absent = ("mean", "sd", "sd_between", "sd_within", "min", "max", "within_share")
+        return {"n": 0, "missing": len(values), **dict.fromkeys(absent, np.nan)}
     counts = np.bincount(codes)
     means = np.bincount(codes, weights=kept) / np.maximum(counts, 1)
     within = kept - means[codes]
@@ -245,6 +258,15 @@ def _spread(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
         "max": float(kept.max()),
         "within_share": float((within**2).sum() / total) if total > 0 else np.nan,
     }
+
+
+def _check_distinct(frame: pd.DataFrame) -> None:
+    repeated = frame.columns[frame.columns.duplicated()].unique()
+    if len(repeated):
+        raise PanelError(
+            f"{len(repeated)} column names occur more than once ({some(repeated)}). Rename or drop "
+            "the repeats, so that a name means one column."
+        )
 
 
 def _check_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
@@ -285,7 +307,9 @@ def _sorted_codes(values: pd.Series) -> np.ndarray:
     try:
         codes, _ = pd.factorize(values, sort=True)
     except TypeError:
-        codes, _ = pd.factorize(values.astype(str), sort=True)
+        found, labels = pd.factorize(values)
+        order = np.argsort(np.array([f"{label} {type(label)}" for label in labels]))
+        codes = np.argsort(order)[found]
     return codes.astype(np.int64)
 
 

@@ -325,9 +325,11 @@ def _check_spec(panel: Panel, spec: MediationSpec, n_boot: int, interval: str) -
         raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
     if not spec.mediators:
         raise SpecError("The spec names no mediator. Give at least one column in `mediators`.")
-    unknown = [effect for effect in spec.absorb if effect not in get_args(Effect)]
-    if unknown:
-        raise SpecError(f"absorb={unknown[0]!r} is not an effect; choose from unit and period.")
+    if not set(spec.absorb) <= set(get_args(Effect)):
+        raise SpecError(
+            f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
+            "('unit',), ('period',) and ()."
+        )
     if min(spec.lag_mediator, spec.lag_outcome) < 0:
         raise SpecError("lag_mediator and lag_outcome count periods forward: use 0 or more.")
     terms = [spec.outcome, spec.exposure, *spec.mediators, *spec.controls]

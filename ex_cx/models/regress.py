@@ -46,6 +46,8 @@ Effect = Literal["unit", "period"]
 
 FEW_CLUSTERS = 40
 """Below this many clusters CR1 errors are known to be too small (Cameron and Miller 2015)."""
+PERFECT = 1e-20
+"""Share of the outcome's variance below which residuals are rounding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,7 +280,12 @@ def within_bins(
     least-squares line through the rows has the slope that `fit_panel` reports.
     """
     design, moments, names, absorbed = compress_panel(panel, spec)
-    wanted = names.index(_term_label(exposure, spec)) + 1 if exposure else 1
+    label = _term_label(exposure or spec.exposures[0], spec)
+    if label not in names:
+        raise SpecError(
+            f"{exposure!r} is not a term of the spec ({', '.join(names)}).{nearest(label, names)}"
+        )
+    wanted = names.index(label) + 1
     others = [j for j in range(1, len(names) + 1) if j != wanted]
     rows = np.concatenate([block.copy() for block in moments.demeaned()], axis=1)
     x, y = rows[wanted].copy(), rows[0].copy()
@@ -306,7 +313,9 @@ def within_bins(
 _CONVENTIONS = {
     "unadjusted": "unadjusted: rss / (n - k - absorbed levels); t on the same",
     "robust": "HC1: n / (n - k - absorbed levels); t on the same",
-    "cluster": "CR1: G/(G-1) * (n-1)/(n - k - k_absorbed), effects nested in clusters cost 1; t(G-1)",
+    "cluster": (
+        "CR1: G/(G-1) * (n-1)/(n - k - k_absorbed), effects nested in clusters cost 1; t(G-1)"
+    ),
     "jackknife": "CR3: leave one cluster out, (G-1)/G, all effects re-estimated; t(G-1)",
 }
 
@@ -342,9 +351,11 @@ def _check_spec(panel: Panel, spec: PanelSpec) -> None:
         raise SpecError("exposures and controls are tuples of terms: write ('x',), not 'x'.")
     if not spec.exposures:
         raise SpecError("The spec names no exposure. Give at least one column in `exposures`.")
-    unknown = [effect for effect in spec.absorb if effect not in get_args(Effect)]
-    if unknown:
-        raise SpecError(f"absorb={unknown[0]!r} is not an effect; choose from unit and period.")
+    if not set(spec.absorb) <= set(get_args(Effect)):
+        raise SpecError(
+            f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
+            "('unit',), ('period',) and ()."
+        )
     terms = [*_term_names(spec)]
     repeated = {term for term in terms if terms.count(term) > 1 or term == spec.outcome}
     if repeated:
@@ -384,7 +395,8 @@ def _vcov(
     n, p = design.n_obs, len(equation.coef)
     if spec.vcov == "jackknife":
         check_resampling(equation)
-        left_out = solve_equation(moments.leave_one_out(), 0, list(range(1, p + 1)))
+        chosen = list(range(1, p + 1))
+        left_out = solve_equation(moments.leave_one_out(), 0, chosen, moments.before)
         return jackknife_vcov(left_out, equation.coef)
     if spec.vcov == "cluster":
         nested = int("unit" in _absorbed(spec)) + moments.period_rank
@@ -419,9 +431,11 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
     if design.n_periods == 1 or (spec.estimator == "between"):
         found.append("compares units with each other: no statement about change within a unit")
     found += same_source(panel, [spec.outcome], spec.exposures)
-    if equation.condition_number > ILL_CONDITIONED:
+    if equation.coarseness > ILL_CONDITIONED:
         found.append(
-            f"nearly dependent regressors (condition number {equation.condition_number:.1e}): "
-            "solved from the rows by QR"
+            "regressors nearly dependent on each other or on the period effects (condition number "
+            f"{equation.coarseness:.1e}): solved from the rows by QR"
         )
+    if equation.rss < PERFECT * equation.tss:
+        found.append("the terms reproduce the outcome exactly: is one of them the outcome itself?")
     return tuple(found)
