@@ -142,7 +142,8 @@ def test_infinite_and_impossible_answers_stop_with_their_rows():
         "'customers' has 2 problems in 7 rows.",
         "- 'score': 1 of 7 values are infinite (row 2; first: 'inf'). Correct or blank them.",
         (
-            "- 'effort': 1 of 7 values are not 1 to 5 (row 3; first: '7.0'). Correct them, or state the"
+            "- 'effort': 1 of 7 values are not 1 to 5 (row 3; first: '7.0'). Correct them, or "
+            "state the"
             " range that is right."
         ),
     ]
@@ -212,7 +213,8 @@ def test_text_in_a_numeric_column_is_an_error():
     assert str(caught.value).splitlines() == [
         "'ready' has 1 problem in 2 rows.",
         (
-            "- 'score': 1 of 2 values are not numbers (row 3; first: 'N<15'). Correct them, or list the"
+            "- 'score': 1 of 2 values are not numbers (row 3; first: 'N<15'). Correct them, or "
+            "list the"
             " marker of missing values under `missing`."
         ),
     ]

@@ -17,7 +17,8 @@ BAD_MEASURES: list[tuple[dict[str, Any], str]] = [
     (
         {"metric": "npss"},
         (
-            "There is no metric 'npss'. Did you mean 'nps'? Metrics: nps, effort, scale_mean, mean, "
+            "There is no metric 'npss'. Did you mean 'nps'? Metrics: nps, effort, scale_mean, "
+            "mean, "
             "share, fcr, attrition, retention, occupancy, aht, ratio, sum, count."
         ),
     ),
@@ -51,7 +52,8 @@ BAD_MEASURES: list[tuple[dict[str, Any], str]] = [
     (
         {"metric": "scale_mean", "items": ("eng_1",), "reverse": ("eng_2",), "low": 1, "high": 5},
         (
-            "1 reverse-keyed items are not among the items ('eng_2'). Did you mean 'eng_1'? Name them "
+            "1 reverse-keyed items are not among the items ('eng_2'). Did you mean 'eng_1'? Name "
+            "them "
             "in both lists."
         ),
     ),
@@ -93,7 +95,8 @@ BAD_SOURCES: list[tuple[dict[str, Any], str]] = [
     (
         {"measures": {"x": NPS, "y": MeasureSpec(metric="attrition", hire="h", exit="e")}},
         (
-            "The source 'a.csv' mixes measures of dated spells ('y') with measures of dated rows. List "
+            "The source 'a.csv' mixes measures of dated spells ('y') with measures of dated rows. "
+            "List "
             "the file as two sources."
         ),
     ),
@@ -108,7 +111,8 @@ BAD_SOURCES: list[tuple[dict[str, Any], str]] = [
     (
         {"period": "date", "measures": {"x": NPS}, "min_n": 3},
         (
-            "min_n of 'a.csv' is 3; it protects respondents and can only be raised above 5. Leave it "
+            "min_n of 'a.csv' is 3; it protects respondents and can only be raised above 5. Leave "
+            "it "
             "out, or state more."
         ),
     ),
@@ -134,7 +138,8 @@ BAD_STEPS: list[tuple[dict[str, Any], str]] = [
     (
         {"name": "x"},
         (
-            "A derived column needs exactly one verb, this one (x) has 0. Verbs: standardise, mean_of, "
+            "A derived column needs exactly one verb, this one (x) has 0. Verbs: standardise, "
+            "mean_of, "
             "first_present, ratio, difference, product, multiply, text_part."
         ),
     ),
