@@ -105,6 +105,7 @@ class ClusterMoments:
         self.rows = rows
         self.n_clusters = len(rows.cluster_starts)
         self.n_periods = rows.n_periods
+        self._periods = np.zeros(0, dtype=np.int64) if rows.periods is None else rows.periods
         self._edges = _block_edges(rows)
         swept = rows.absorbs_unit or rows.periods is not None
         self._centres = [float(c.mean()) if swept else 0.0 for c in rows.columns]
@@ -155,7 +156,7 @@ class ClusterMoments:
         for block in self._blocks():
             cross += block.weighted @ block.values.T
             if t:
-                codes = self.rows.periods[block.rows]
+                codes = self._periods[block.rows]
                 for j, line in enumerate(block.weighted):
                     sums[:, j] += np.bincount(codes, weights=line, minlength=t)
         return cross, sums
@@ -210,11 +211,11 @@ class ClusterMoments:
         """Sums of `line` by cluster and period, shape (clusters of the block, T)."""
         t, g = self.n_periods, len(block.cluster_starts)
         lengths = np.diff(block.cluster_starts, append=len(line))
-        cell = np.repeat(np.arange(g) * t, lengths) + self.rows.periods[block.rows]
+        cell = np.repeat(np.arange(g) * t, lengths) + self._periods[block.rows]
         return np.bincount(cell, weights=line, minlength=g * t).reshape(g, t)
 
     def period_sums(self, contrast: np.ndarray) -> np.ndarray:
-        """Sums by cluster and period of the columns times `contrast`, all effects taken out, (G, T)."""
+        """Sums by cluster and period of the columns times `contrast`, net of effects, (G, T)."""
         out = np.zeros((self.n_clusters, self.n_periods))
         if self.rows.periods is not None:
             for block in self._blocks():
@@ -249,8 +250,8 @@ class ClusterMoments:
                 part[:, column] = np.add.reduceat(product, block.cluster_starts)
             if t:
                 sums = part[:, len(upper[0]) :].reshape(len(part), t, k)
-                for j, line in enumerate(block.weighted):
-                    sums[:, :, j] = self._by_period(block, line)
+                for at, line in enumerate(block.weighted):
+                    sums[:, :, at] = self._by_period(block, line)
         return out
 
     def _unstack(self, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
