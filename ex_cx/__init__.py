@@ -10,7 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ex_cx.linkage.check import check_table
+    from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.panel import Panel
+    from ex_cx.linkage.sources import read_table
     from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
     from ex_cx.models.regress import (
         PanelResult,
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
         fit_panel,
         within_bins,
     )
+    from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
 __all__ = [
     "MediationResult",
@@ -26,9 +30,14 @@ __all__ = [
     "Panel",
     "PanelResult",
     "PanelSpec",
+    "check_guards",
+    "check_mediation_guards",
+    "check_table",
     "compare_estimators",
     "fit_mediation",
     "fit_panel",
+    "link_sources",
+    "read_table",
     "within_bins",
 ]
 
@@ -38,9 +47,14 @@ _ROOM = {
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.regress",
+    "check_guards": "ex_cx.robustness.guards",
+    "check_mediation_guards": "ex_cx.robustness.guards",
+    "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.regress",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
+    "link_sources": "ex_cx.linkage.link",
+    "read_table": "ex_cx.linkage.sources",
     "within_bins": "ex_cx.models.regress",
 }
 

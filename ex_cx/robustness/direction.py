@@ -31,7 +31,7 @@ def lead_placebo(panel: Panel, spec: PanelSpec, conf_level: float = 0.95) -> pd.
 
     y_it = b' x_i,t-L + d' x_i,t+1 + controls + unit effect + period effect + e_it, where d is 0
     unless the outcome moves later exposure, something else moves both, or the exposure is
-    recorded late (a survey wave carried forward) or with error.
+    recorded late (a survey wave carried forward) or with error. Where L > 0, x_it is held too.
 
     Parameters
     ----------
@@ -64,9 +64,13 @@ def lead_placebo(panel: Panel, spec: PanelSpec, conf_level: float = 0.95) -> pd.
     ['x', 'x_lead1']
     """
     bases = [timed_term(panel, term)[0] for term in spec.exposures]
-    unique = list(dict.fromkeys(term for term, _ in _timed_exposures(panel, spec)))
+    timed = _timed_exposures(panel, spec)
+    unique = list(dict.fromkeys(term for term, _ in timed))
     ahead, leads = _shift(panel, unique, -1)
-    result = fit_panel(ahead, replace(within_spec(spec), controls=(*spec.controls, *leads)))
+    now = {term for term, lag in timed if lag == 0} | set(spec.controls)
+    held = [] if spec.lag < 0 else [term for term in unique if term not in now]
+    controls = (*spec.controls, *held, *leads)
+    result = fit_panel(ahead, replace(within_spec(spec), controls=controls))
     tidy = result.tidy(conf_level)
     wanted = [*range(len(bases)), *range(len(tidy) - len(leads), len(tidy))]
     return (
