@@ -93,12 +93,16 @@ def _answers(rows: pd.DataFrame, spec: SourceSpec, measure: MeasureSpec) -> np.n
 
 
 def _check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: str) -> None:
+    """Refuse a value that never occurs if it looks misspelt, or if none of them occurs."""
     seen = pd.unique(column.dropna())
+    others = [value for value in seen if value not in wanted]
     absent = [value for value in wanted if value not in seen]
-    if absent and len(seen):
+    misspelt = [value for value in absent if nearest(value, others)]
+    if len(seen) and (misspelt or len(absent) == len(wanted)):
+        absent = misspelt or absent
         raise SchemaError(
             f"`{field}` lists {absent[0]!r}, which is none of the {counted(len(seen), 'value')} of "
-            f"{name!r} ({some(sorted(seen), 6)}).{nearest(absent[0], seen)} Correct the list."
+            f"{name!r} ({some(sorted(seen), 6)}).{nearest(absent[0], others)} Correct the list."
         )
 
 

@@ -114,20 +114,15 @@ def read_table(
     cells = _without_markers(raw.frame, frozenset(missing), text_columns)
     free = [name for name in cells.columns if name not in text_columns | set(date_columns)]
     point = decimal or detect_decimal(cells[free] if raw.guess_numbers else cells[[]], file.name)
-    frame, formats = {}, {}
-    for name in cells.columns:
-        column = cells[name]
-        if name in date_columns:
-            frame[name], formats[name] = parse_dates(column, date_format, table=file.name)
-        elif name in text_columns:
-            frame[name] = as_text(column)
-        elif raw.guess_numbers and is_text(column):
-            numbers = parse_numbers(column, point)
-            frame[name] = column if numbers is None else numbers
-        else:
-            frame[name] = column
+    frame, formats = _typed_columns(
+        cells,
+        dates=dict.fromkeys(date_columns, date_format),
+        text=text_columns,
+        point=point if raw.guess_numbers else "",
+        table=file.name,
+    )
     return TableRead(
-        frame=pd.DataFrame(frame, index=cells.index),
+        frame=frame,
         report=ReadReport(
             name=file.name,
             sha256=hashlib.sha256(content).hexdigest(),
@@ -140,6 +135,32 @@ def read_table(
             date_formats=formats,
         ),
     )
+
+
+def _typed_columns(
+    cells: pd.DataFrame,
+    *,
+    dates: dict[str, str | None],
+    text: set[str],
+    point: str,
+    table: str,
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Dates, text and numbers of their types, and the form of each date column.
+
+    `dates` maps a column to its stated form; without a decimal `point` no number is guessed.
+    """
+    frame, formats = {}, {}
+    for name in cells.columns:
+        column = cells[name]
+        numbers = None
+        if name in dates:
+            column, formats[name] = parse_dates(column, dates[name], table=table)
+        elif name in text:
+            column = as_text(column)
+        elif point and is_text(column):
+            numbers = parse_numbers(column, point)
+        frame[name] = column if numbers is None else numbers
+    return pd.DataFrame(frame, index=cells.index), formats
 
 
 def shared_path(*parts: str) -> Path:

@@ -165,6 +165,26 @@ def test_a_misspelt_answer_that_counts_as_yes_is_told():
     )
 
 
+def test_a_kind_of_exit_that_nobody_had_is_fine_a_misspelt_one_is_not():
+    def with_types(*types: str) -> SourceSpec:
+        measure = MeasureSpec(
+            metric="attrition", hire="hired", exit="left", exit_type="why", types=types
+        )
+        return SourceSpec(
+            path="p.csv",
+            unit="team",
+            measures={"ex_attrition_pct": measure},
+            first="2024-01",
+            last="2024-02",
+        )
+
+    found = measure_source(people(), with_types("voluntary", "involuntary"), "hris")
+    assert value(found, "ex_attrition_pct")["A", "2024-01"] == 40
+    for types in (("voluntry",), ("voluntary", "transfr"), ("dismissal",)):
+        with pytest.raises(SchemaError, match=rf"`types` lists '{types[-1]}', which is none of"):
+            measure_source(people(), with_types(*types), "hris")
+
+
 def test_nothing_inside_the_window():
     with pytest.raises(LinkError) as caught:
         measure_source(answers(("A", "2024-01-05", 6)), survey(), "s", first="2030-01")

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ex_cx.errors import SchemaError, SourceError
 from ex_cx.linkage.sources import read_table, shared_path
@@ -56,6 +58,21 @@ def test_what_is_stated_is_not_detected(write):
 def test_identifiers_stay_what_they_are(write, code: str):
     table = read_table(write("a.csv", f"unit,x\n{code},1\n"), text=["unit"])
     assert table.frame["unit"].tolist() == [code]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    codes=st.lists(
+        st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1).filter(
+            lambda text: text.strip() == text
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_any_identifier_survives_a_csv(tmp_path: Path, codes: list[str]):
+    pd.DataFrame({"unit": codes, "x": 1}).to_csv(tmp_path / "a.csv", index=False)
+    assert read_table(tmp_path / "a.csv", text=["unit"]).frame["unit"].tolist() == codes
 
 
 def test_numbers_are_numbers_unless_they_look_like_identifiers(write):
