@@ -1,0 +1,215 @@
+"""Pages: a run's parts to one self-contained report, a study's runs to one index.
+
+Pages ask nothing of the network, run no script, follow light and dark, and print.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ex_cx.reporting.numbers import count
+from ex_cx.reporting.tables import html_table
+from ex_cx.reporting.theme import themed
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+__all__ = ["mathml", "notebook_body", "render_page", "report_body"]
+
+VERDICTS = {"clear": "clear", "caution": "caution", "limits": "limits the claim"}
+
+
+def render_page(
+    run_dir: Path | str, manifest: Mapping[str, Any], notebook_html: str, *, dated: str = ""
+) -> str:
+    """The report of one run, from the parts that `write_report_parts` left in `run_dir`.
+
+    Parameters
+    ----------
+    run_dir : holds result.json and figures/.
+    manifest : the run's record; shown under Provenance and embedded as JSON.
+    notebook_html : the executed notebook, from `notebook_body`; folded away at the end.
+    dated : day of the report, for its head; empty takes the manifest's `started`.
+    """
+    from markupsafe import Markup
+
+    folder = Path(run_dir)
+    report = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    svgs = {
+        figure["name"]: (folder / "figures" / f"{figure['name']}.svg").read_text(encoding="utf-8")
+        for figure in report["figures"]
+    }
+    day = dated or str(manifest.get("started", ""))[:10]
+    record = template("record.html.j2").render(
+        **_record(manifest, report.get("counts", {})), notebook=Markup(notebook_html)
+    )
+    body = Markup(report_body(report, svgs, dated=day)) + Markup(record)
+    return whole_page(report["title"], body, embedded=manifest)
+
+
+def report_body(report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: str = "") -> str:
+    """Title to method, as HTML: what a notebook shows and what a page is built around."""
+    from markupsafe import Markup
+
+    figures = [
+        {"svg": inline_svg(svgs[figure["name"]], figure["alt"]), "caption": figure["caption"]}
+        for figure in report["figures"]
+    ]
+    tables = [
+        Markup(html_table(pd.DataFrame(t["rows"], columns=t["columns"]), t["caption"]))
+        for t in report["tables"]
+    ]
+    return template("body.html.j2").render(
+        report=report,
+        figures=figures,
+        tables=tables,
+        guards=report["guards"],
+        words=VERDICTS,
+        method=[Markup(mathml(line)) for line in report["method"]],
+        dated=dated,
+    )
+
+
+def whole_page(title: str, body: Markup, *, embedded: Mapping[str, Any] | None = None) -> str:
+    """A page around `body`; `embedded` lies in it as JSON that no label can break out of."""
+    from markupsafe import Markup
+
+    data = Markup("")
+    if embedded is not None:
+        text = json.dumps(embedded, ensure_ascii=False, sort_keys=True)
+        for sign in "<>&\u2028\u2029":
+            text = text.replace(sign, f"\\u{ord(sign):04x}")
+        data = Markup('<script type="application/json" id="manifest">{}</script>').format(
+            Markup(text)
+        )
+    css = Markup(_text("style.css"))
+    return template("page.html.j2").render(title=title, css=css, body=body, data=data)
+
+
+def notebook_body(path: Path | str) -> str:
+    """The cells of an executed notebook as HTML: code folded, outputs open, formulae as MathML."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = mathml(cell.source, escape=False)
+    exporter = HTMLExporter(
+        template_file=str(files("ex_cx.reporting") / "templates" / "notebook.html.j2"),
+        exclude_anchor_links=True,
+    )
+    body, _ = exporter.from_notebook_node(notebook)
+    return _demoted(body)
+
+
+def mathml(text: str, *, escape: bool = True) -> str:
+    """Text with its `$...$` and `$$...$$` turned into MathML, the rest escaped.
+
+    >>> mathml("a < b"), "<math" in mathml("slope $\\\\beta$")
+    ('a &lt; b', True)
+    """
+    from latex2mathml.converter import convert
+
+    parts = re.split(r"(\$\$.+?\$\$|\$[^$\n]+\$)", text, flags=re.DOTALL)
+    out = []
+    for part in parts:
+        if len(part) > 2 and part.startswith("$") and part.endswith("$"):
+            display = "block" if part.startswith("$$") else "inline"
+            out.append(convert(part.strip("$").strip(), display=display))
+        else:
+            out.append(html.escape(part, quote=False) if escape else part)
+    return "".join(out)
+
+
+def _demoted(body: str) -> str:
+    """Headings one level down from h3, so that the page keeps a single h1 and its outline."""
+    return re.sub(
+        r"<(/?)h([1-4])(?=[\s>])", lambda m: f"<{m[1]}h{min(int(m[2]) + 2, 6)}", body
+    )
+
+
+def inline_svg(svg: str, alt: str) -> Markup:
+    """An SVG for the page: it follows the page's colours and says its alt text."""
+    from markupsafe import Markup
+
+    name = html.escape(alt, quote=True)
+    opened = re.sub(r"<svg ", f'<svg role="img" aria-label="{_sub(name)}" ', svg, count=1)
+    sized = re.sub(r'(<svg [^>]*?) width="[^"]*"', r"\1", opened, count=1)
+    sized = re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", sized, count=1)
+    return Markup(themed(re.sub(r"<metadata>.*?</metadata>", "", sized, flags=re.DOTALL)))
+
+
+def _sub(text: str) -> str:
+    return text.replace("\\", "\\\\")
+
+
+def _record(manifest: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
+    """What Provenance shows of a manifest and of a report's counts."""
+    facts = [
+        ("study", manifest.get("study", "")),
+        ("run", manifest.get("run", "")),
+        ("notebook", f"{manifest.get('notebook', '')}, code {_short(manifest, 'code_sha256')}"),
+        ("seed", manifest.get("seed")),
+        ("git revision", manifest.get("git_revision")),
+        ("started", manifest.get("started")),
+        ("wall time", f"{manifest.get('wall_seconds', '')} s"),
+        *((name, count(v) if isinstance(v, int) else v) for name, v in counts.items()),
+    ]
+    parameters = manifest.get("parameters", {})
+    inputs = manifest.get("inputs", {})
+    named = inputs.items() if isinstance(inputs, Mapping) else enumerate(inputs)
+    return {
+        "facts": [(name, value) for name, value in facts if value not in (None, "")],
+        "inputs": [(name, _one_line(value)) for name, value in named],
+        "groups": [
+            ("Parameters given", _pairs(parameters.get("given", {}))),
+            ("Parameters left at their defaults", _pairs(parameters.get("defaulted", {}))),
+            ("Versions", _pairs(manifest.get("versions", {}))),
+        ],
+    }
+
+
+def _short(manifest: Mapping[str, Any], key: str) -> str:
+    return str(manifest.get(key, ""))[:12]
+
+
+def _pairs(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(str(name), _one_line(value)) for name, value in values.items()]
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, str):
+        return value or "(empty)"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_one_line(part)}" for name, part in value.items())
+    if isinstance(value, Sequence):
+        return ", ".join(map(_one_line, value)) or "(none)"
+    return str(value)
+
+
+def _text(name: str) -> str:
+    return (files("ex_cx.reporting") / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FunctionLoader
+
+    return Environment(
+        loader=FunctionLoader(_text), autoescape=True, trim_blocks=True, keep_trailing_newline=False
+    )
+
+
+def template(name: str) -> Any:
+    return _environment().get_template(name)

@@ -1,0 +1,177 @@
+"""A report as data: its sentence, facts, figures, tables and guards, shown or written to a folder."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from ex_cx.errors import RunError
+from ex_cx.reporting.tables import neutralise_frame
+from ex_cx.reporting.theme import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["Figure", "Report", "Table", "draw_figure", "write_report_parts"]
+
+Verdict = Literal["clear", "caution", "limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A drawn figure: `svg` text, a caption that says what is drawn, and alt text."""
+
+    name: str
+    svg: str
+    caption: str
+    alt: str
+
+    def _repr_svg_(self) -> str:
+        return self.svg
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Table:
+    """A table for readers; `frame` holds what is shown."""
+
+    name: str
+    frame: pd.DataFrame
+    caption: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Report:
+    """Everything a study report says, in the order in which a reader wants it.
+
+    Attributes
+    ----------
+    title, eyebrow, meta : the head: the question, what kind of study, on which rows.
+    answer : one computed sentence with its interval and unit.
+    grade, verdict : what the design earns, in words and as clear, caution or limits.
+    facts : three pairs of a number and what it is.
+    figures, tables : in order; figures above tables.
+    guards : columns guard, finding, verdict.
+    limits : what the study does not show.
+    method : lines; text between dollar signs is LaTeX.
+    results : tidy rows with model, outcome, exposure: what is pooled across runs.
+    counts : facts for the record (rows in, used, lost by reason), as JSON.
+    """
+
+    title: str
+    eyebrow: str
+    meta: str
+    answer: str
+    grade: str
+    verdict: Verdict
+    facts: tuple[tuple[str, str], ...]
+    figures: tuple[Figure, ...]
+    tables: tuple[Table, ...]
+    guards: pd.DataFrame
+    limits: tuple[str, ...]
+    method: tuple[str, ...]
+    results: pd.DataFrame
+    counts: Mapping[str, Any] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        from ex_cx.reporting.page import report_body
+
+        return report_body(as_json(self), {figure.name: figure.svg for figure in self.figures})
+
+
+def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
+    """The SVG of a plot; the same plot gives the same bytes.
+
+    Parameters
+    ----------
+    name : letters, digits and underscores; the file's name.
+    """
+    import matplotlib as mpl
+
+    buffer = io.StringIO()
+    figure = ax.get_figure()
+    if figure is None:
+        raise RunError(f"The axes of figure {name!r} belong to no figure, so nothing is drawn.")
+    with style(), mpl.rc_context({"svg.hashsalt": name, "svg.id": name}):
+        figure.savefig(
+            buffer, format="svg", dpi=160, bbox_inches="tight", pad_inches=0.06, metadata={"Date": None}
+        )  # fmt: skip
+    svg = buffer.getvalue()
+    return Figure(name=name, svg=svg[svg.index("<svg") :], caption=caption, alt=alt)
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report without its pictures, as plain JSON values; what is not a number is null."""
+    return {
+        "title": report.title,
+        "eyebrow": report.eyebrow,
+        "meta": report.meta,
+        "answer": report.answer,
+        "grade": report.grade,
+        "verdict": report.verdict,
+        "facts": [list(fact) for fact in report.facts],
+        "figures": [{"name": f.name, "caption": f.caption, "alt": f.alt} for f in report.figures],
+        "tables": [
+            {"name": t.name, "caption": t.caption, **_frame(t.frame)} for t in report.tables
+        ],
+        "guards": _records(report.guards),
+        "limits": list(report.limits),
+        "method": list(report.method),
+        "results": _records(report.results),
+        "counts": _plain(dict(report.counts)),
+    }
+
+
+def write_report_parts(report: Report, run_dir: Path | str) -> Report:
+    """Write result.json, tables/*.csv and figures/*.svg below `run_dir`, and hand the report on.
+
+    With an empty `run_dir` nothing is written. Text cells that a spreadsheet would run are
+    neutralised; the files of one report have the same bytes each time.
+    """
+    if not str(run_dir):
+        return report
+    folder = Path(run_dir)
+    for name in ("tables", "figures"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for figure in report.figures:
+        (folder / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
+    for table in report.tables:
+        _write_csv(table.frame, folder / "tables" / f"{table.name}.csv")
+    _write_csv(report.guards, folder / "tables" / "guards.csv")
+    _write_csv(report.results, folder / "tables" / "results.csv")
+    text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
+    (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+    return report
+
+
+def _write_csv(frame: pd.DataFrame, path: Path) -> None:
+    neutralise_frame(frame).to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def _frame(frame: pd.DataFrame) -> dict[str, Any]:
+    rows = [[_plain(value) for value in row] for row in frame.itertuples(index=False)]
+    return {"columns": [str(name) for name in frame.columns], "rows": rows}
+
+
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if hasattr(value, "item") and not isinstance(value, str):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | bool) else str(value)
