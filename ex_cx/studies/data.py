@@ -22,7 +22,14 @@ from ex_cx.studies.parameters import DataParameters, base_columns, parse_segment
 from ex_cx.studies.study import LoadedStudy, load_study
 from ex_cx.studies.validation import Location
 
-__all__ = ["StoredData", "link_study", "open_data", "segment_values", "store_linked"]
+__all__ = [
+    "StoredData",
+    "column_labels",
+    "link_study",
+    "open_data",
+    "segment_values",
+    "store_linked",
+]
 
 EMBEDDED = "embedded:"
 STUDY_ENDINGS = (".yaml", ".yml")
@@ -32,10 +39,14 @@ BESIDE = "panel.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredData:
-    """A linked panel on disk: `panel` is the Parquet file, `inputs` the files it was made from."""
+    """A linked panel on disk.
+
+    `panel` is the Parquet file; `inputs` maps each file it was made from to its record: source,
+    sha256, rows, columns, and how it was read.
+    """
 
     panel: Path
-    inputs: list[dict[str, Any]]
+    inputs: dict[str, dict[str, Any]]
 
 
 def link_study(loaded: LoadedStudy, root: Path) -> Linked:
@@ -118,7 +129,17 @@ def store_linked(linked: Linked, folder: Path) -> StoredData:
         "audit": audit,
     }
     write_json(folder / BESIDE, beside)
-    return StoredData(panel=path, inputs=audit["reads"])
+    return StoredData(panel=path, inputs=_inputs(audit["reads"]))
+
+
+def _inputs(reads: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """File name -> its record; two sources may read one file."""
+    found: dict[str, dict[str, Any]] = {}
+    for read in reads:
+        kept = {name: value for name, value in read.items() if name != "name" and value}
+        name = str(read["name"])
+        found[name if name not in found else f"{name} ({read['source']})"] = kept
+    return found
 
 
 def open_data(parameters: DataParameters) -> Linked:
@@ -146,12 +167,21 @@ def open_data(parameters: DataParameters) -> Linked:
     return _in_segment(linked, parameters.segment) if parameters.segment else linked
 
 
+def column_labels(parameters: DataParameters) -> dict[str, str]:
+    """What to call columns: as the parameters say, else as the study file of the data says."""
+    source = _source_path(parameters.panel_path)
+    is_study = source.suffix.lower() in STUDY_ENDINGS
+    return {**(load_study(source).study.labels if is_study else {}), **parameters.labels}
+
+
+def _source_path(panel_path: str) -> Path:
+    if panel_path.startswith(EMBEDDED):
+        return shared_path("data", panel_path.removeprefix(EMBEDDED), "study.yaml")
+    return Path(panel_path).absolute()
+
+
 def _open(parameters: DataParameters) -> Linked:
-    source = parameters.panel_path
-    if source.startswith(EMBEDDED):
-        study = shared_path("data", source.removeprefix(EMBEDDED), "study.yaml")
-    else:
-        study = Path(source).absolute()
+    study = _source_path(parameters.panel_path)
     if study.suffix.lower() in STUDY_ENDINGS:
         root = Path(parameters.data_root).absolute() if parameters.data_root else study.parent
         return link_study(load_study(study), root)

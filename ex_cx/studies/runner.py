@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ex_cx.studies.layout import (
     discard_failed,
     failed_folder,
     put_in_place,
+    read_json,
     sweep,
     write_json,
     write_parquet,
@@ -185,6 +187,7 @@ def _complete(
     from ex_cx.reporting.page import notebook_body, render_page
 
     executed = folder / "notebook.ipynb"
+    manifest["rows"] = (read_json(folder / "result.json") or {}).get("counts", {})
     hide_places(executed, {str(folder): ".", str(context.folder): ".."})
     write_json(folder / "manifest.json", manifest)
     write_text(folder / "run.log", run_log(manifest, executed))
@@ -214,7 +217,7 @@ def _keep_failure(
 
 def _publish(context: _Context, outcomes: tuple[RunOutcome, ...]) -> StudyOutcome:
     """results.parquet and index.html over all current reports, failures on top."""
-    from ex_cx.reporting.page import render_index
+    from ex_cx.reporting.index import render_index
 
     good = [outcome for outcome in outcomes if outcome.status != "failed"]
     study = context.loaded.study
@@ -223,5 +226,21 @@ def _publish(context: _Context, outcomes: tuple[RunOutcome, ...]) -> StudyOutcom
     cards = [_card(context, outcome) for outcome in outcomes]
     head = {"study": study.study, "title": study.title or study.study}
     index = context.folder / "index.html"
-    write_text(index, render_index(head, cards))
+    write_text(index, render_index(head, cards, dated=dt.date.today().isoformat()))
     return StudyOutcome(index=index, runs=outcomes)
+
+
+def _card(context: _Context, outcome: RunOutcome) -> dict[str, Any]:
+    """What the index says of one run; a failed one points at its last good report, if any."""
+    run = outcome.run
+    page = context.folder / run.name / "report.html"
+    return {
+        "name": run.name,
+        "notebook": run.notebook.replace("_", " "),
+        "segment": run.segment.replace("=", " "),
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "href": f"{run.name}/report.html" if page.is_file() else "",
+        "report": read_json(context.folder / run.name / "result.json"),
+        "labels": dict(context.loaded.study.labels),
+    }

@@ -53,7 +53,8 @@ def test_what_the_runner_stores_comes_back_whole(study_file, tmp_path):
     assert again.panel.frame["month"].dtype == "period[M]"
     assert again.panel.cluster == linked.panel.cluster == "region"
     assert again.audit.to_dict() == linked.audit.to_dict()
-    assert [read["name"] for read in stored.inputs] == ["panel.csv"]
+    assert list(stored.inputs) == ["panel.csv"]
+    assert len(stored.inputs["panel.csv"]["sha256"]) == 64
 
 
 def test_embedded_data_are_linked_from_their_exports():
