@@ -1,0 +1,185 @@
+"""The report of a data audit: which rows are there, which are not, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ex_cx.linkage.audit import LinkAudit
+from ex_cx.linkage.panel import Panel
+from ex_cx.reporting.numbers import count, label, number
+from ex_cx.reporting.plots import plot_coverage, plot_trajectories
+from ex_cx.reporting.report import Figure, Report, Table, draw_figure
+
+__all__ = ["audit_report", "draw_coverage", "draw_trajectories"]
+
+MUCH_MISSING, MOST_MISSING = 0.2, 0.5
+"""Shares of unit-periods without a value from which a column is a caution, and limits the claim."""
+
+
+def audit_report(
+    panel: Panel,
+    audit: LinkAudit,
+    columns: Sequence[str],
+    *,
+    title: str = "",
+    segment: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> Report:
+    """The report of a data audit.
+
+    Parameters
+    ----------
+    panel, audit : the linked panel and the record of its linkage.
+    columns : the columns looked at; the last one is drawn over time.
+    title, segment, labels : as in `panel_report`.
+    """
+    names = labels or {}
+    complete = panel.frame[list(columns)].notna().all(axis=1)
+    cells = panel.n_units * panel.n_periods
+    guards = _guards(panel, audit, columns, names)
+    share = 100 * complete.sum() / cells
+    return Report(
+        title=title or "Which rows are there, and which are not?",
+        eyebrow="Study report · data audit" + (f" · {segment}" if segment else ""),
+        meta=f"{count(panel.n_units)} units x {count(panel.n_periods)} periods, "
+        f"{count(len(panel))} unit-periods seen",
+        answer=(
+            f"{count(complete.sum())} of {count(cells)} possible unit-periods ({share:.0f} %) have "
+            f"a value in all {count(len(columns))} columns of the study; "
+            f"{count(len(panel) - complete.sum())} more are seen with a gap, "
+            f"{count(cells - len(panel))} are not seen at all."
+        ),
+        grade=_grade(guards),
+        verdict="caution" if (guards["verdict"] != "clear").any() else "clear",
+        facts=_facts(audit, share),
+        figures=(
+            draw_coverage(panel, columns),
+            draw_trajectories(panel, columns[-1], labels=names),
+        ),
+        tables=_tables(panel, audit, columns, names),
+        guards=guards,
+        limits=(
+            "An audit shows what is missing from the files, not why people did not answer, and "
+            "not units that no file has ever held.",
+        ),
+        method=(
+            "Sources are joined on unit and period without dropping either side; every row read is "
+            "counted once, kept or lost with its reason. Survey means of fewer than five "
+            "respondents are withheld here and in everything that follows.",
+        ),
+        results=pd.DataFrame(),
+        counts={"unit-periods": len(panel), "complete unit-periods": int(complete.sum())},
+    )
+
+
+def draw_coverage(panel: Panel, columns: Sequence[str]) -> Figure:
+    """The panel's grid: where every column is observed."""
+    coverage = panel.coverage(columns)
+    seen = int(coverage["observed"].sum())
+    caption = (
+        f"One line a unit (n = {count(panel.n_units)}), one column a period. {count(seen)} of "
+        f"{count(len(coverage))} cells have a value in all {count(len(columns))} columns."
+    )
+    ax = plot_coverage(coverage)
+    return draw_figure(ax, "coverage", caption=caption, alt=f"Heat map. {caption}")
+
+
+def draw_trajectories(
+    panel: Panel, column: str, *, labels: Mapping[str, str] | None = None
+) -> Figure:
+    """Each unit's course of one column, and their mean."""
+    name = label(column, labels or {})
+    ax = plot_trajectories(
+        panel.frame, unit=panel.unit, period=panel.period, value=column, ylabel=name
+    )
+    n = int(panel.frame[column].notna().sum())
+    caption = (
+        f"{name}: {count(n)} unit-periods of {count(panel.n_units)} units; withheld values are "
+        "not drawn. No interval is shown: these are the values themselves."
+    )
+    return draw_figure(ax, "trajectories", caption=caption, alt=f"Lines over time. {caption}")
+
+
+def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
+    flow = audit.flow[audit.flow["counting"] == "rows"] if len(audit.flow) else audit.flow
+    read = flow[flow["step"] == "read"]["rows_in"].sum() if len(flow) else 0
+    lost = flow["rows_lost"].sum() if len(flow) else 0
+    held = audit.suppressed["suppressed"].sum() if len(audit.suppressed) else 0
+    return (
+        (count(read), f"rows read, {count(lost)} of them lost, each with its reason"),
+        (f"{share:.0f} %", "of possible unit-periods complete in the study's columns"),
+        (count(held), "values withheld because fewer than five people stand behind them"),
+    )
+
+
+def _guards(
+    panel: Panel, audit: LinkAudit, columns: Sequence[str], names: Mapping[str, str]
+) -> pd.DataFrame:
+    rows = []
+    for name in columns:
+        missing = float(panel.frame[name].isna().mean())
+        verdict = _verdict(missing)
+        text = f"{100 * missing:.0f} % of the unit-periods seen have no {label(name, names)}."
+        if verdict != "clear":
+            rows.append(("Missing values", text, verdict))
+    if not rows:
+        text = f"No column lacks more than {100 * MUCH_MISSING:.0f} % of the unit-periods seen."
+        rows.append(("Missing values", text, "clear"))
+    rows.append(_closing(panel))
+    if len(audit.suppressed):
+        held = int(audit.suppressed["suppressed"].sum())
+        whole = int(audit.suppressed["unit_periods"].sum())
+        text = f"{count(held)} of {count(whole)} survey values rest on fewer than five people."
+        rows.append(("Small groups", text, _verdict(held / max(whole, 1))))
+    return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
+
+
+def _closing(panel: Panel) -> tuple[str, str, str]:
+    """Units that end before the panel does: survivors only is one of the traps."""
+    last = np.full(panel.n_units, -1)
+    np.maximum.at(last, panel.unit_codes, panel.period_codes)
+    gone = int((last < panel.n_periods - 1).sum())
+    text = (
+        f"{count(gone)} of {count(panel.n_units)} units are not seen in the last period; they "
+        "stay in the panel until they end."
+    )
+    return "Survivors only", text, "caution" if gone > MUCH_MISSING * panel.n_units else "clear"
+
+
+def _verdict(share: float) -> str:
+    return "limits" if share > MOST_MISSING else "caution" if share > MUCH_MISSING else "clear"
+
+
+def _grade(guards: pd.DataFrame) -> str:
+    found = int((guards["verdict"] != "clear").sum())
+    return "Nothing found that limits a study" if not found else f"{found} findings to read first"
+
+
+def _tables(
+    panel: Panel, audit: LinkAudit, columns: Sequence[str], names: Mapping[str, str]
+) -> tuple[Table, ...]:
+    spread = panel.describe().set_index("column").loc[list(columns)].reset_index()
+    shown = pd.DataFrame(
+        {
+            "column": [label(name, names) for name in spread["column"]],
+            "n": [count(n) for n in spread["n"]],
+            "missing": [count(n) for n in spread["missing"]],
+            "mean": [number(v, s) for v, s in zip(spread["mean"], spread["sd"], strict=True)],
+            "sd between": [number(v) for v in spread["sd_between"]],
+            "sd within": [number(v) for v in spread["sd_within"]],
+            "within share": [f"{100 * v:.0f} %" for v in spread["within_share"]],
+        }
+    )
+    caption = (
+        "What varies where: the within share is the part of a column's variance that lies within "
+        "units, which is all that a comparison of a unit with itself can use."
+    )
+    tables = [Table(name="variation", frame=shown, caption=caption)]
+    if len(audit.flow):
+        flow = audit.flow.rename(columns=lambda text: text.replace("_", " "))
+        about = "What became of every row: each step of each source, kept and lost with the reason."
+        tables.append(Table(name="row_flow", frame=flow, caption=about))
+    return tuple(tables)

@@ -1,0 +1,310 @@
+"""From a notebook's results to its report: which sentence, facts, figures and tables it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ex_cx.models.mediation import MediationResult
+from ex_cx.models.regress import PanelResult
+from ex_cx.reporting.numbers import count, interval, label, number
+from ex_cx.reporting.paths import plot_paths
+from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
+from ex_cx.reporting.report import Figure, Report, Table, draw_figure
+from ex_cx.reporting.tables import format_tidy
+from ex_cx.reporting.wording import answer_mediation, answer_panel, grade, row_of
+
+__all__ = ["draw_forest", "draw_paths", "draw_scatter", "mediation_report", "panel_report"]
+
+ASSUMPTIONS = (
+    "Read as effects, indirect estimates assume no unmeasured confounding of exposure and "
+    "mediator, exposure and outcome, or mediator and outcome, and no such confounder that is "
+    "itself moved by the exposure. Absorbed effects rule out only what is always so in a unit or "
+    "hits all units alike."
+)
+
+
+def panel_report(
+    result: PanelResult,
+    comparison: pd.DataFrame,
+    bins: pd.DataFrame,
+    guards: pd.DataFrame,
+    *,
+    title: str = "",
+    segment: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> Report:
+    """The report of a panel regression; its first exposure is the headline.
+
+    Parameters
+    ----------
+    result, comparison, bins : from `fit_panel`, `compare_estimators`, `within_bins` on one spec.
+    guards : from `check_guards`.
+    title : the question; empty: made from the labels.
+    segment : which units, for the head; empty: all.
+    labels : column -> reader's name, ending on its unit in brackets.
+    """
+    names = labels or {}
+    spec, term = result.spec, result.terms[0]
+    level = float(comparison["conf_level"].iloc[0])
+    answers = comparison.assign(model="panel_regression", outcome=spec.outcome, exposure=term)
+    headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
+    row = row_of(comparison, term, spec.estimator)
+    words, verdict = grade(guards, row, spec.estimator)
+    of = f"{label(spec.outcome, names)} on {label(term, names)}"
+    return Report(
+        title=title or f"Does {label(spec.outcome, names)} move with {label(term, names)}?",
+        eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
+        meta=_meta(result, of),
+        answer=answer_panel(
+            comparison, term=term, outcome=spec.outcome, estimator=spec.estimator, labels=names
+        ),
+        grade=words,
+        verdict=verdict,  # type: ignore[arg-type]
+        facts=_panel_facts(comparison, term, spec.estimator, result),
+        figures=(
+            draw_forest(comparison, spec.outcome, accent=spec.estimator, labels=names),
+            draw_scatter(bins, result, labels=names),
+        ),
+        tables=(_panel_table(comparison, result, names, level),),
+        guards=guards,
+        limits=(
+            "An association within units is not an effect: something that changes in the same "
+            "units at the same time, and is not in the model, can carry it. The guards above look "
+            "for some of these ways, not for all.",
+        ),
+        method=_panel_method(result),
+        results=answers.assign(headline=headline),
+        counts=_counts(result),
+    )
+
+
+def mediation_report(
+    result: MediationResult,
+    guards: pd.DataFrame,
+    *,
+    conf_level: float = 0.95,
+    title: str = "",
+    segment: str = "",
+    labels: Mapping[str, str] | None = None,
+) -> Report:
+    """The report of a mediation; arguments as in `panel_report`."""
+    names = labels or {}
+    spec, tidy = result.spec, result.tidy(conf_level)
+    within = "unit" in spec.absorb
+    row = tidy.set_index("term").loc["indirect"]
+    words, verdict = grade(guards, row, "within" if within else "pooled")
+    answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.exposure)
+    through = ", ".join(label(m, names) for m in spec.mediators)
+    ends = f"{label(spec.exposure, names)} to {label(spec.outcome, names)}"
+    return Report(
+        title=title or f"Through what does {label(spec.exposure, names)} reach "
+        f"{label(spec.outcome, names)}?",
+        eyebrow="Study report · mediation" + (f" · {segment}" if segment else ""),
+        meta=_meta(result, f"{ends} through {through}"),
+        answer=answer_mediation(
+            tidy,
+            exposure=spec.exposure,
+            outcome=spec.outcome,
+            mediators=spec.mediators,
+            labels=names,
+            within=within,
+        ),
+        grade=words,
+        verdict=verdict,  # type: ignore[arg-type]
+        facts=_mediation_facts(tidy, result),
+        figures=(draw_paths(result, conf_level=conf_level, labels=names),),
+        tables=(_mediation_table(tidy, result, names),),
+        guards=guards,
+        limits=(ASSUMPTIONS,),
+        method=_mediation_method(result),
+        results=answers.assign(headline=answers["term"] == "indirect"),
+        counts=_counts(result),
+    )
+
+
+def draw_forest(
+    comparison: pd.DataFrame,
+    outcome: str,
+    *,
+    accent: str = "within",
+    labels: Mapping[str, str] | None = None,
+) -> Figure:
+    """The estimates by several estimators, with their intervals."""
+    names = labels or {}
+    level = 100 * comparison["conf_level"].iloc[0]
+    per = "" if comparison["term"].nunique() > 1 else f" per 1 more {_name(comparison, names)}"
+    xlabel = f"{label(outcome, names)}{per or ' per 1 more of the exposure'}"
+    ax = plot_forest(comparison, accent=accent, labels=names, xlabel=xlabel)
+    said = "; ".join(
+        f"{label(row.term, names)}, {str(row.estimator).replace('_', ' ')}: "
+        f"{number(row.estimate, row.std_error)} ({interval(row.conf_low, row.conf_high)})"
+        for row in comparison.itertuples()
+    )
+    rows = comparison["n_obs"].max()
+    caption = (
+        f"Points and {level:g} % intervals; n = {count(rows)} rows, units for the comparison "
+        "between units. Pooled and between mix lasting differences between units with what "
+        "changes inside them; the within estimate, net of the absorbed effects, does not."
+    )
+    return draw_figure(ax, "forest", caption=caption, alt=f"Estimates for {xlabel}. {said}.")
+
+
+def draw_scatter(
+    bins: pd.DataFrame, result: PanelResult, *, labels: Mapping[str, str] | None = None
+) -> Figure:
+    """Bin means net of effects and other terms, with the fitted line."""
+    names, term = labels or {}, result.terms[0]
+    slope = float(result.coef[0])
+    ax = plot_within_scatter(
+        bins,
+        xlabel=axis_label(term, names, ", net of effects and other terms"),
+        ylabel=axis_label(result.spec.outcome, names, ", net of the same"),
+        slope=slope,
+    )
+    caption = (
+        f"Each point is the mean of about {count(bins['n'].median())} of {count(bins['n'].sum())} "
+        "rows, ordered by exposure, after the effects and all other terms are taken out; moved to "
+        f"the overall means. The line has the slope reported, {number(slope)}."
+    )
+    alt = (
+        f"{len(bins)} bin means of {label(result.spec.outcome, names)} against "
+        f"{label(term, names)}, around a line of slope {number(slope)}."
+    )
+    return draw_figure(ax, "within_scatter", caption=caption, alt=alt)
+
+
+def draw_paths(
+    result: MediationResult, *, conf_level: float = 0.95, labels: Mapping[str, str] | None = None
+) -> Figure:
+    """The path diagram with its intervals."""
+    names, spec, tidy = labels or {}, result.spec, result.tidy(conf_level)
+    ax = plot_paths(tidy, exposure=spec.exposure, outcome=spec.outcome, labels=names)
+    caption = (
+        f"Per 1 more {label(spec.exposure, names)}; n = {count(result.n_obs)} rows. "
+        f"{100 * conf_level:g} % percentile intervals from {count(len(result.draws))} draws of "
+        f"whole clusters ({count(result.n_clusters)}), effects re-estimated in each. Solid: the "
+        "interval excludes zero; dashed: it does not."
+    )
+    said = "; ".join(
+        f"{row.term} {number(row.estimate)} ({interval(row.conf_low, row.conf_high)})"
+        for row in tidy.itertuples()
+        if row.term != "proportion_mediated"
+    )
+    return draw_figure(ax, "paths", caption=caption, alt=f"Path diagram. {said}.")
+
+
+def _name(comparison: pd.DataFrame, names: Mapping[str, str]) -> str:
+    return label(str(comparison["term"].iloc[0]), names)
+
+
+def _meta(result: PanelResult | MediationResult, what: str) -> str:
+    periods = "period" if result.n_periods == 1 else "periods"
+    return (
+        f"{what} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
+        f"{count(result.n_obs)} rows used"
+    )
+
+
+def _panel_facts(
+    comparison: pd.DataFrame, term: str, estimator: str, result: PanelResult
+) -> tuple[tuple[str, str], ...]:
+    words = {"within": "change within a unit", "between": "difference between units"}
+    facts = []
+    for name in dict.fromkeys([estimator, "between"]):
+        if name in set(comparison["estimator"]):
+            row = row_of(comparison, term, name)
+            shown = number(row["estimate"], (row["conf_high"] - row["conf_low"]) / 2)
+            span = interval(row["conf_low"], row["conf_high"])
+            what = words.get(name, name.replace("_", " "))
+            facts.append((shown, f"{what}, per 1 more of the exposure ({span})"))
+    return (*facts, _clusters(result))
+
+
+def _mediation_facts(tidy: pd.DataFrame, result: MediationResult) -> tuple[tuple[str, str], ...]:
+    rows = tidy.set_index("term")
+    facts = []
+    for term, words in (("indirect", "through the mediators"), ("total", "in total")):
+        row = rows.loc[term]
+        shown = number(row["estimate"], (row["conf_high"] - row["conf_low"]) / 2)
+        facts.append((shown, f"{words} ({interval(row['conf_low'], row['conf_high'])})"))
+    share = rows.loc["proportion_mediated"]
+    if pd.notna(share["estimate"]):
+        low, high = 100 * share["conf_low"], 100 * share["conf_high"]
+        facts.append((f"{number(100 * share['estimate'], (high - low) / 2)} %", _share(low, high)))
+        return tuple(facts)
+    return (*facts, _clusters(result))
+
+
+def _share(low: float, high: float) -> str:
+    return f"of the total runs through the mediators ({interval(low, high)})"
+
+
+def _clusters(result: PanelResult | MediationResult) -> tuple[str, str]:
+    lost = sum(result.lost.values())
+    why = "; ".join(f"{count(n)} {reason}" for reason, n in result.lost.items())
+    text = f"clusters; {count(result.n_obs)} of {count(result.rows_in)} rows used"
+    return count(result.n_clusters), text + (f", {count(lost)} lost ({why})" if lost else "")
+
+
+def _panel_table(
+    comparison: pd.DataFrame, result: PanelResult, names: Mapping[str, str], level: float
+) -> Table:
+    glance = result.glance().iloc[0]
+    caption = (
+        f"Outcome: {label(result.spec.outcome, names)}. {result.spec.estimator} estimates absorb "
+        f"{glance['absorbed']}. Errors: {result.convention}. {100 * level:g} % intervals."
+    )
+    return Table(name="estimates", frame=format_tidy(comparison, names), caption=caption)
+
+
+def _mediation_table(
+    tidy: pd.DataFrame, result: MediationResult, names: Mapping[str, str]
+) -> Table:
+    shown = format_tidy(tidy)
+    shown["term"] = [_path_name(term, names) for term in tidy["term"]]
+    unclear = tidy.set_index("term").loc["proportion_mediated"].isna()["estimate"]
+    reason = " No share mediated is given: the interval of the total holds zero." if unclear else ""
+    caption = (
+        f"Outcome: {label(result.spec.outcome, names)}; exposure: "
+        f"{label(result.spec.exposure, names)}. {result.glance()['convention'].iloc[0]}, "
+        f"{count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
+    )
+    return Table(name="paths", frame=shown, caption=caption)
+
+
+def _path_name(term: str, names: Mapping[str, str]) -> str:
+    kind, _, mediator = term.partition(":")
+    words = {"a": "a: exposure to", "b": "b: outcome on", "indirect": "indirect through"}
+    return f"{words[kind]} {label(mediator, names)}" if mediator else kind.replace("_", " ")
+
+
+def _panel_method(result: PanelResult) -> tuple[str, ...]:
+    effects = result.glance()["absorbed"].iloc[0]
+    return (
+        "$y_{it} = \\beta' x_{i,t-L} + \\alpha_i + \\delta_t + \\varepsilon_{it}$, least squares; "
+        f"the {result.spec.estimator.replace('_', ' ')} estimate absorbs {effects}, L = "
+        f"{result.spec.lag}.",
+        f"Standard errors {result.convention} ({count(result.n_clusters)} clusters).",
+        "Between: least squares on unit averages. Pooled: one constant.",
+        *(f"Note: {warning}." for warning in result.warnings),
+    )
+
+
+def _mediation_method(result: MediationResult) -> tuple[str, ...]:
+    return (
+        "$m = a x + c_m' z + \\text{effects} + e_m$, $y = d x + b' m + c_y' z + \\text{effects} + e_y$;"
+        " indirect $= a b$ along each path, direct $= d$, total $= d + \\sum a b$, all on the same "
+        "rows.",
+        f"Effects absorbed in every equation: {result.glance()['absorbed'].iloc[0]}.",
+        f"{result.glance()['convention'].iloc[0]}; {count(result.draws_failed)} of "
+        f"{count(result.n_boot)} draws left out.",
+        *(f"Note: {warning}." for warning in result.warnings),
+    )
+
+
+def _counts(result: PanelResult | MediationResult) -> dict[str, Any]:
+    lost = {f"rows lost: {reason}": int(n) for reason, n in result.lost.items()}
+    return {"rows in": int(result.rows_in), "rows used": int(result.n_obs), **lost}

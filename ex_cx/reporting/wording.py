@@ -1,0 +1,156 @@
+"""The sentences of a report, computed from its numbers. They say association, never effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from ex_cx.reporting.numbers import interval, label, number, split_unit
+
+__all__ = ["answer_mediation", "answer_panel", "change", "grade", "holds_zero", "row_of"]
+
+_WORDS = {
+    "within": "Within units",
+    "between": "Between units",
+    "pooled": "Over all rows",
+    "first_difference": "From one period to the next",
+}
+
+
+def answer_panel(
+    comparison: pd.DataFrame,
+    *,
+    term: str,
+    outcome: str,
+    estimator: str = "within",
+    labels: Mapping[str, str] | None = None,
+) -> str:
+    """One sentence on one exposure, and a second where units differ otherwise than they change.
+
+    Parameters
+    ----------
+    comparison : from `compare_estimators`; `estimator` is the one that answers.
+    term : the exposure's term; `outcome` : the column explained.
+
+    >>> rows = pd.DataFrame({"term": "x", "estimator": ["within"], "estimate": [-1.52],
+    ...     "conf_low": [-1.8], "conf_high": [-1.24], "conf_level": [0.95]})
+    >>> answer_panel(rows, term="x", outcome="y", labels={"x": "Load (%)", "y": "NPS (points)"})
+    'Within units, Load higher by 1 % is associated with NPS lower by 1.52 points (95 % interval \
+−1.80 to −1.24).'
+    """
+    names = labels or {}
+    row = row_of(comparison, term, estimator)
+    sentence = f"{_WORDS[estimator]}, {change(row, label(term, names), label(outcome, names))}."
+    if estimator == "between" or "between" not in set(comparison["estimator"]):
+        return sentence
+    return sentence + _against_between(row, row_of(comparison, term, "between"))
+
+
+def answer_mediation(
+    tidy: pd.DataFrame,
+    *,
+    exposure: str,
+    outcome: str,
+    mediators: tuple[str, ...],
+    labels: Mapping[str, str] | None = None,
+    within: bool = True,
+) -> str:
+    """One sentence on what runs through the mediators, and one on what remains direct."""
+    names = labels or {}
+    rows = tidy.set_index("term")
+    cause, effect = split_unit(label(exposure, names)), split_unit(label(outcome, names))
+    through = " and ".join(split_unit(label(m, names))[0] for m in mediators)
+    where = "Within units" if within else "Over all rows"
+    indirect, direct = rows.loc["indirect"], rows.loc["direct"]
+    step = f"{cause[0]} higher by 1{_unit(cause[1])}"
+    if holds_zero(indirect):
+        head = (
+            f"{where}, no path from {cause[0]} through {through} to {effect[0]} is shown: the "
+            f"indirect association is {_with_interval(indirect, effect[1])}, which holds zero"
+        )
+    else:
+        head = (
+            f"{where}, {step} goes with {effect[0]} {_direction(indirect)} by "
+            f"{_size(indirect, effect[1])} through {through} ({_interval(indirect)})"
+        )
+    rest = "holds zero" if holds_zero(direct) else "does not hold zero"
+    return f"{head}; the direct path is {_with_interval(direct, effect[1])}, which {rest}."
+
+
+def change(row: pd.Series, cause: str, effect: str) -> str:
+    """`x higher by 1 % is associated with y lower by 1.5 points (interval)`, or that none is shown."""
+    (x, x_unit), (y, y_unit) = split_unit(cause), split_unit(effect)
+    if holds_zero(row):
+        return (
+            f"no association of {x} with {y} is shown: {_with_interval(row, y_unit)} per 1"
+            f"{_unit(x_unit) or ' more'}, which holds zero"
+        )
+    return (
+        f"{x} higher by 1{_unit(x_unit)} is associated with {y} {_direction(row)} by "
+        f"{_size(row, y_unit)} ({_interval(row)})"
+    )
+
+
+def grade(guards: pd.DataFrame, row: pd.Series, estimator: str = "within") -> tuple[str, str]:
+    """What the design earns, in words, and the verdict: clear, caution or limits."""
+    worst = set(guards["verdict"]) if len(guards) else set()
+    limiting = list(guards.loc[guards["verdict"] == "limits", "guard"]) if len(guards) else []
+    if estimator in ("between", "pooled"):
+        return "Earned claim: a difference between units, not a change within them", "limits"
+    if limiting:
+        noted = ", ".join(str(name).lower() for name in limiting)
+        return f"Claim limited by: {noted}", "limits"
+    if holds_zero(row):
+        return "Earned claim: no association within units is shown", "caution"
+    if "caution" in worst:
+        return "Earned claim: an association within units, with cautions", "caution"
+    return "Earned claim: an association within units", "clear"
+
+
+def holds_zero(row: pd.Series) -> bool:
+    """Does the interval hold zero (or is there none)?"""
+    return not (row["conf_low"] > 0 or row["conf_high"] < 0)
+
+
+def row_of(frame: pd.DataFrame, term: str, estimator: str) -> pd.Series:
+    """The row of one term by one estimator."""
+    return frame[(frame["term"] == term) & (frame["estimator"] == estimator)].iloc[0]
+
+
+def _against_between(within: pd.Series, between: pd.Series) -> str:
+    """What the comparison between units adds, if it says something else."""
+    span = f"{number(between['estimate'], _half(between))} ({_interval(between)})"
+    if holds_zero(within) and not holds_zero(between):
+        return f" Units do differ lastingly, by {span}: that is not change within a unit."
+    if not holds_zero(within) and holds_zero(between):
+        return f" Between units no such difference is shown: {span}."
+    opposite = within["estimate"] * between["estimate"] < 0
+    if opposite and not holds_zero(within):
+        return f" Between units the sign is the opposite, {span}: site mix would have misled."
+    return ""
+
+
+def _half(row: pd.Series) -> float:
+    return float((row["conf_high"] - row["conf_low"]) / 2)
+
+
+def _size(row: pd.Series, unit: str) -> str:
+    return f"{number(abs(row['estimate']), _half(row))}{_unit(unit)}"
+
+
+def _direction(row: pd.Series) -> str:
+    return "higher" if row["estimate"] > 0 else "lower"
+
+
+def _with_interval(row: pd.Series, unit: str) -> str:
+    return f"{number(row['estimate'], _half(row))}{_unit(unit)} ({_interval(row)})"
+
+
+def _interval(row: pd.Series) -> str:
+    return f"{100 * row['conf_level']:g} % interval {interval(row['conf_low'], row['conf_high'])}"
+
+
+def _unit(unit: str) -> str:
+    """A unit after a number; a scale such as 1-5 is not one."""
+    return f" {unit}" if unit and not any(sign.isdigit() for sign in unit) else ""
