@@ -54,14 +54,16 @@ class Finding(NamedTuple):
 def guard_frame(checks: Mapping[str, Callable[[], Finding]]) -> pd.DataFrame:
     """Carry out each check: columns guard, finding, verdict.
 
-    A check that these data do not allow is a caution, with the reason in words.
+    A check that these data do not allow is a caution, with the reason in words; what to do about it
+    is left out, as it concerns the check and not the study.
     """
     rows = []
     for guard, check in checks.items():
         try:
             words, verdict = check()
         except ExCxError as error:
-            words, verdict = f"Could not be checked. {error}", "caution"
+            reason = str(error).split(". ")[0].rstrip(".")
+            words, verdict = f"Could not be checked on these rows: {reason}.", "caution"
         rows.append({"guard": guard, "finding": words, "verdict": verdict})
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
 
