@@ -138,7 +138,7 @@ def measure_spells(
         raise SchemaError(f"The window of {name!r} ends before it starts. Correct first and last.")
     units, labels = pd.factorize(rows[spec.unit], sort=True)
     size = {"n_units": len(labels), "n_periods": last - first + 1}
-    merged: pd.DataFrame | None = None
+    rates: list[pd.DataFrame] = []
     counts: Counts = {}
     for new, measure in spec.measures.items():
         start = _from_first(rows[measure.hire or measure.start], spec, name, first)
@@ -146,13 +146,12 @@ def measure_spells(
         end = np.where(end == MISSING, NEVER, end)
         values, blank = _one_rate(rows, measure, (units, start, end), size)
         renamed = {c: new if c == "value" else f"{new}_{c}" for c in values.columns[2:]}
-        values = values.rename(columns=renamed)
+        rates.append(values.rename(columns=renamed))
         counts[new] = {"unit_periods": len(values), "blank_answers": blank}
-        counts[new]["shown"] = int(values[new].notna().sum())
-        keys = ["unit", "period"]
-        merged = values if merged is None else merged.merge(values, on=keys, how="outer")
-    if merged is None:
-        raise SchemaError(f"The source {name!r} states no measure.")
+        counts[new]["shown"] = int(values["value"].notna().sum())
+    merged = rates[0]
+    for values in rates[1:]:
+        merged = merged.merge(values, on=["unit", "period"], how="outer")
     found = merged.assign(unit=labels[merged["unit"]], period=merged["period"] + first)
     return found.sort_values(["unit", "period"], ignore_index=True), counts
 

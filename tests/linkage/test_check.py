@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pandas as pd
 import pytest
 
@@ -121,3 +123,10 @@ def test_a_bound_on_one_side_is_worded_as_such():
     rows = pd.DataFrame({"x": [-1.0, 2.0]})
     text = message(rows, TableSchema(name="t", columns=(ColumnRule(name="x", low=0),)))
     assert "'x': 1 of 2 values are not at least 0 (row 2; first: '-1.0')." in text
+
+
+def test_without_pandera_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "pandera.pandas", None)
+    assert message(good()) == (
+        "Checking tables needs the package pandera. Install it: pip install 'ex-cx[study]'."
+    )

@@ -143,6 +143,19 @@ def test_a_column_of_two_sources_is_refused(two: list[MeasuredSource]):
     assert str(caught.value) == "Both 'staff' and 'staff' bring a column 'ex_score'. Rename one."
 
 
+def test_an_attribute_named_like_a_column_is_refused(two: list[MeasuredSource]):
+    other = ready_with_site("calls", "y", [("A", "2024-01", 1.0, "Hull")])
+    clash = ready("staff", [("A", "2024-01", 1.0)], "site")
+    with pytest.raises(LinkError) as caught:
+        link_sources([clash, other])
+    assert str(caught.value) == (
+        "'site' is an attribute in 'calls' and a column of 'staff'. Rename one."
+    )
+    with pytest.raises(LinkError) as caught:
+        link_sources([])
+    assert str(caught.value) == "There are no sources to link. Measure at least one."
+
+
 def test_attributes_reach_every_row_of_the_unit_and_must_agree():
     left = ready_with_site("staff", "x", [("A", "2024-01", 1.0, "Hull"), ("A", "2024-02", 2, None)])
     right = ready_with_site(

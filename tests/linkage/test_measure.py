@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from ex_cx.errors import LinkError, SchemaError
 from ex_cx.linkage.measure import MeasuredSource, measure_source
-from ex_cx.linkage.schema import MeasureSpec, SourceSpec
+from ex_cx.linkage.schema import MeasureSpec, ReadSpec, SourceSpec
 
 
 def survey(**options: object) -> SourceSpec:
@@ -360,3 +362,88 @@ def test_a_missing_revenue_is_left_out_and_counted():
     assert value(found, "cx_retention_pct")["A", "2024-01"] == pytest.approx(200 / 3)
     assert value(found, "cx_revenue_kept_pct")["A", "2024-01"] == pytest.approx(70)
     assert found.suppressed["blank_answers"].tolist() == [0, 1]
+
+
+def test_one_column_cannot_be_text_and_number():
+    spec = SourceSpec(
+        path="s.csv",
+        unit="team",
+        period="date",
+        measures={
+            "a": MeasureSpec(metric="mean", score="score"),
+            "b": MeasureSpec(metric="share", score="score", positive=("9",)),
+        },
+    )
+    with pytest.raises(SchemaError) as caught:
+        measure_source(answers(("A", "2024-01-05", 6)), spec, "s")
+    assert str(caught.value) == (
+        "'s' uses the column 'score' as number and as text. Name another column for one of the two."
+    )
+
+
+def test_two_pairs_of_dates_are_two_sources():
+    spec = SourceSpec(
+        path="p.csv",
+        unit="team",
+        first="2024-01",
+        last="2024-02",
+        measures={
+            "a": MeasureSpec(metric="attrition", hire="hired", exit="left"),
+            "b": MeasureSpec(metric="attrition", hire="hired", exit="paid_until"),
+        },
+    )
+    with pytest.raises(SchemaError) as caught:
+        measure_source(people().assign(paid_until=None), spec, "hris")
+    assert str(caught.value) == (
+        "The measures of 'hris' use 2 pairs of start and end dates. List the file as a source for "
+        "each."
+    )
+
+
+def test_sums_and_ratios_of_operations_are_shown_however_few_rows():
+    frame = pd.DataFrame(
+        {"team": ["A", "A"], "date": ["2024-01-05"] * 2, "busy": [30, 50], "paid": [60, 100]}
+    )
+    sums = {"numerator": "busy", "denominator": "paid"}
+    spec = SourceSpec(
+        path="w.csv",
+        unit="team",
+        period="date",
+        measures={
+            "ex_occupancy_pct": MeasureSpec(metric="occupancy", **sums),
+            "ex_aht_seconds": MeasureSpec(metric="aht", **sums),
+            "ex_ratio": MeasureSpec(metric="ratio", per=1000, **sums),
+            "busy_total": MeasureSpec(metric="sum", score="busy"),
+            "rows_n": MeasureSpec(metric="count"),
+        },
+    )
+    row = measure_source(frame, spec, "w").frame.iloc[0]
+    assert (row["ex_occupancy_pct"], row["ex_aht_seconds"], row["ex_ratio"]) == (50, 0.5, 500)
+    assert (row["busy_total"], row["rows_n"], row["ex_occupancy_pct_n"]) == (80, 2, 160)
+
+
+def test_quarters_and_days_and_hours():
+    frame = pd.DataFrame({"team": "A", "date": ["2024-05-05 10:30"] * 6, "x": [1.0] * 6})
+    for frequency, expected in (
+        ("quarter", "2024Q2"),
+        ("month", "2024-05"),
+        ("day", "2024-05-05"),
+        ("hour", "2024-05-05 10:00"),
+    ):
+        spec = SourceSpec(
+            path="s.csv",
+            unit="team",
+            period="date",
+            frequency=frequency,
+            measures={"n": MeasureSpec(metric="count")},
+        )
+        assert measure_source(frame, spec, "s").frame["period"].astype(str).tolist() == [expected]
+
+
+def test_years_may_be_written_as_dates():
+    frame = pd.DataFrame({"team": ["A"], "date": pd.to_datetime(["2024-05-05"]), "x": [1.0]})
+    spec = SourceSpec(
+        path="s.csv", unit="team", period="date", frequency="year", columns={"y": "x"}
+    )
+    spec = replace(spec, read=ReadSpec(dates=("date",)))
+    assert measure_source(frame, spec, "s").frame["period"].tolist() == [2024]

@@ -206,3 +206,9 @@ def test_a_study_file_maps_onto_the_specs_one_to_one():
     assert spec.measures["cx_nps"] == NPS
     assert spec.read.missing == ("N/A",)
     assert spec.first == 2013
+
+
+def test_windows_and_days_begin_at_one():
+    with pytest.raises(SchemaError) as caught:
+        MeasureSpec(metric="retention", start="a", end="b", window=0)
+    assert str(caught.value) == "'window' and 'days' count periods and days; the least is 1."

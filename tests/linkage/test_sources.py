@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +62,9 @@ def test_identifiers_stay_what_they_are(write, code: str):
     assert table.frame["unit"].tolist() == [code]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     codes=st.lists(
         st.text(st.characters(exclude_categories=["C", "Zl", "Zp"]), min_size=1).filter(
@@ -317,3 +321,62 @@ def test_shared_files_are_found_and_a_wrong_one_is_told():
     assert (shared_path("data") / "contact_centre").is_dir()
     with pytest.raises(SourceError, match="'data/nowhere' does not ship with this installation"):
         shared_path("data", "nowhere")
+
+
+def test_a_quotation_that_swallows_the_file_is_told(write):
+    text = message(SourceError, write("a.csv", 'x,y\n1,"2\n' + "3,4\n" * 9_000_000))
+    assert text.startswith("'a.csv' cannot be read as comma-separated text (")
+    assert text.endswith("Look for an opening quotation mark without its end.")
+
+
+def test_nested_parquet_columns_are_refused(tmp_path: Path):
+    pd.DataFrame({"x": [[1, 2], [3]]}).to_parquet(tmp_path / "a.parquet")
+    assert message(SourceError, tmp_path / "a.parquet") == (
+        "'a.parquet' has 1 column of lists or records ('x'). Flatten them before exporting."
+    )
+
+
+def test_an_empty_sheet_and_a_missing_package_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    pd.DataFrame().to_excel(tmp_path / "a.xlsx", sheet_name="data", index=False)
+    assert message(SourceError, tmp_path / "a.xlsx") == (
+        "The sheet 'data' of 'a.xlsx' is empty. Name another sheet."
+    )
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    assert message(SourceError, tmp_path / "a.xlsx") == (
+        "Reading 'a.xlsx' needs a package for Excel. Install it: pip install 'ex-cx[study]'."
+    )
+
+
+def test_parquet_keeps_its_types_and_text_columns_become_text(tmp_path: Path):
+    frame = pd.DataFrame(
+        {
+            "amount": [Decimal("1.50"), Decimal("2.25")],
+            "kind": pd.Categorical(["a", "b"]),
+            "half": [7.0, 8.5],
+            "day": pd.to_datetime(["2024-01-31", "2024-02-01"]),
+        }
+    )
+    frame.to_parquet(tmp_path / "a.parquet")
+    read = read_table(tmp_path / "a.parquet", text=["half", "day"]).frame
+    assert read["amount"].tolist() == [1.5, 2.25]
+    assert read["kind"].tolist() == ["a", "b"]
+    assert read["half"].tolist() == ["7", "8.5"]
+    assert read["day"].tolist() == ["2024-01-31", "2024-02-01"]
+
+
+def test_a_file_that_may_not_be_opened(write, monkeypatch: pytest.MonkeyPatch):
+    file = write("a.csv", "x\n1\n")
+
+    def refuse(self: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert message(SourceError, file) == "'a.csv' cannot be opened: Permission denied."
+
+
+def test_a_comma_decimal_is_not_mixed_with_points(write):
+    read = read_table(write("a.csv", "x;y\n1,5;1.5\n2,5;2.5\n")).frame
+    assert read["x"].tolist() == [1.5, 2.5]
+    assert read["y"].tolist() == ["1.5", "2.5"]  # no number where the comma is the decimal mark
