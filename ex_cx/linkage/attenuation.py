@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 import numpy as np
 
@@ -78,13 +79,12 @@ def measurement_noise(
     monthly[exits, exits] = _mean_over(rate * (100.0 - rate) * wider, staff, fewest=1)
     rate = np.clip(by_name["cx_retention_pct"], 0.0, 100.0)
     monthly[kept, kept] = _mean_over(rate * (100.0 - rate), accounts, fewest=1)
-    for first in _SURVEYED:
-        for second in _SURVEYED:
-            covariance = _answer_covariance(first, second, by_name)
-            answered = customers_n * (1.0 if "cx_nps" in (first, second) else 1.0 - BLANK)
-            if first != second:
-                answered = customers_n  # blanks fall where the other answer stands: they cancel
-            monthly[NAMES.index(first), NAMES.index(second)] = _mean_over(covariance, answered)
+    for first, second in combinations_with_replacement(_SURVEYED, 2):
+        covariance = _answer_covariance(first, second, by_name)
+        # of two different answers, blanks thin out the shared respondents as much as the product
+        share = 1.0 if first != second or first == "cx_nps" else 1.0 - BLANK
+        i, j = NAMES.index(first), NAMES.index(second)
+        monthly[i, j] = monthly[j, i] = _mean_over(covariance, customers_n * share)
     waves = by_name["ex_engagement"][:, ::WAVE_EVERY]
     grid = np.linspace(1.0, 5.0, 161)
     curve = mean_answer_variance(LIKERT, grid, ITEM_SHIFTS, ITEM_LOADING)
@@ -97,12 +97,13 @@ def expected_coefficients(
 ) -> list[dict[str, object]]:
     """One entry per exposure: structural effect, expected measured coefficient, their ratio.
 
-    The structural effect is the total one with the other exposures held fixed.
+    The structural effect is the total one with the other exposures held fixed. The expectation is
+    None where a measured exposure does not vary (one wave) or no cell has enough respondents.
     """
-    names = [*exposures, outcome]
-    products = _cross_products(names, noise, n_periods)
+    products = _cross_products([*exposures, outcome], noise, n_periods)
     k = len(exposures)
-    expected = np.linalg.solve(products[:k, :k], products[:k, k])
+    varies = np.isfinite(products).all() and (np.diag(products)[:k] > 1e-9).all()
+    expected = np.linalg.solve(products[:k, :k], products[:k, k]) if varies else [None] * k
     rows: list[dict[str, object]] = []
     for name, value in zip(exposures, expected, strict=True):
         held = [other for other in exposures if other != name]
@@ -113,8 +114,8 @@ def expected_coefficients(
                 "exposure": name,
                 "given": held,
                 "structural": round(structural, 6),
-                "expected_in_exports": round(float(value), 4),
-                "factor": round(float(value / structural), 3) if structural else None,
+                "expected_in_exports": None if value is None else round(float(value), 4),
+                "factor": round(float(value / structural), 3) if varies and structural else None,
             }
         )
     return rows

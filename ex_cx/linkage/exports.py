@@ -148,7 +148,7 @@ def draw_employee_survey(
     """Employee survey: a row per respondent and wave, and respondents by team and wave, (N, W).
 
     Six items from 1 (disagree) to 5 (agree), the fourth reverse-keyed; respondents are anonymous.
-    Between two thirds and three quarters answer; single items are left blank now and then.
+    About two thirds answer; single items are left blank now and then.
     """
     waves = np.arange(0, teams.n_periods, WAVE_EVERY)
     willing = np.clip(0.68 + 0.06 * rng.standard_normal((len(teams.unit), len(waves))), 0.4, 0.95)
