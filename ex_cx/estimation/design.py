@@ -152,7 +152,8 @@ def term_values(panel: Panel, term: DesignTerm) -> np.ndarray:
     SpecError : unknown column, a column that is not numeric, infinite values.
     """
     factors = [_numbers(panel, name) for name in term_columns(panel, term.term)]
-    values = factors[0] if len(factors) == 1 else np.prod(factors, axis=0)
+    with np.errstate(over="ignore"):
+        values = factors[0] if len(factors) == 1 else np.prod(factors, axis=0)
     if len(factors) > 1 and np.isinf(values).any():
         raise SpecError(f"The term {term.term!r} is too large to compute: rescale its columns.")
     if term.lag == 0:
