@@ -105,7 +105,7 @@ def draw_trajectories(
 
 def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
     flow = audit.flow[audit.flow["counting"] == "rows"] if len(audit.flow) else audit.flow
-    read = flow[flow["step"] == "read"]["rows_in"].sum() if len(flow) else 0
+    read = flow.groupby("source")["rows_in"].max().sum() if len(flow) else 0
     lost = flow["rows_lost"].sum() if len(flow) else 0
     held = audit.suppressed["suppressed"].sum() if len(audit.suppressed) else 0
     return (
@@ -128,7 +128,7 @@ def _guards(
     if not rows:
         text = f"No column lacks more than {100 * MUCH_MISSING:.0f} % of the unit-periods seen."
         rows.append(("Missing values", text, "clear"))
-    rows.append(_closing(panel))
+    rows.append(_closing(panel, columns))
     if len(audit.suppressed):
         held = int(audit.suppressed["suppressed"].sum())
         whole = int(audit.suppressed["unit_periods"].sum())
@@ -137,14 +137,15 @@ def _guards(
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
 
 
-def _closing(panel: Panel) -> tuple[str, str, str]:
+def _closing(panel: Panel, columns: Sequence[str]) -> tuple[str, str, str]:
     """Units that end before the panel does: survivors only is one of the traps."""
+    alive = (panel.frame[list(columns)].notna().mean(axis=1) >= 0.5).to_numpy()
     last = np.full(panel.n_units, -1)
-    np.maximum.at(last, panel.unit_codes, panel.period_codes)
+    np.maximum.at(last, panel.unit_codes[alive], panel.period_codes[alive])
     gone = int((last < panel.n_periods - 1).sum())
     text = (
-        f"{count(gone)} of {count(panel.n_units)} units are not seen in the last period; they "
-        "stay in the panel until they end."
+        f"{count(gone)} of {count(panel.n_units)} units have fewer than half of the columns in the "
+        "last period; what was seen of them before stays in the panel."
     )
     return "Survivors only", text, "caution" if gone > MUCH_MISSING * panel.n_units else "clear"
 
@@ -179,7 +180,10 @@ def _tables(
     )
     tables = [Table(name="variation", frame=shown, caption=caption)]
     if len(audit.flow):
-        flow = audit.flow.rename(columns=lambda text: text.replace("_", " "))
+        numbers = ["rows_in", "rows_kept", "rows_lost"]
+        flow = audit.flow.assign(**{name: audit.flow[name].map(count) for name in numbers})
+        flow = flow.rename(columns=lambda text: text.replace("_", " "))
         about = "What became of every row: each step of each source, kept and lost with the reason."
-        tables.append(Table(name="row_flow", frame=flow, caption=about))
+        words = ("step", "source", "counting", "reason")
+        tables.append(Table(name="row_flow", frame=flow, caption=about, text_columns=words))
     return tuple(tables)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.numbers import count, interval, label, number
+from ex_cx.reporting.numbers import count, interval, label, number, split_unit
 from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
@@ -54,8 +55,9 @@ def panel_report(
     row = row_of(comparison, term, spec.estimator)
     words, verdict = grade(guards, row, spec.estimator)
     of = f"{label(spec.outcome, names)} on {label(term, names)}"
+    guards = readable(guards, names)
     return Report(
-        title=title or f"Does {label(spec.outcome, names)} move with {label(term, names)}?",
+        title=title or f"Does {words_of(spec.outcome, names)} move with {words_of(term, names)}?",
         eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
         meta=_meta(result, of),
         answer=answer_panel(
@@ -63,9 +65,12 @@ def panel_report(
         ),
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
-        facts=_panel_facts(comparison, term, spec.estimator, result),
+        facts=_panel_facts(comparison, term, spec.estimator, result, names),
         figures=(
-            draw_forest(comparison, spec.outcome, accent=spec.estimator, labels=names),
+            *(
+                draw_forest(comparison, spec.outcome, name, accent=spec.estimator, labels=names)
+                for name in result.terms[: len(spec.exposures)]
+            ),
             draw_scatter(bins, result, labels=names),
         ),
         tables=(_panel_table(comparison, result, names, level),),
@@ -98,10 +103,12 @@ def mediation_report(
     words, verdict = grade(guards, row, "within" if within else "pooled")
     answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.exposure)
     through = ", ".join(label(m, names) for m in spec.mediators)
+    guards = readable(guards, names)
     ends = f"{label(spec.exposure, names)} to {label(spec.outcome, names)}"
     return Report(
-        title=title or f"Through what does {label(spec.exposure, names)} reach "
-        f"{label(spec.outcome, names)}?",
+        title=title
+        or f"Through what does {words_of(spec.exposure, names)} reach "
+        f"{words_of(spec.outcome, names)}?",
         eyebrow="Study report · mediation" + (f" · {segment}" if segment else ""),
         meta=_meta(result, f"{ends} through {through}"),
         answer=answer_mediation(
@@ -114,7 +121,7 @@ def mediation_report(
         ),
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
-        facts=_mediation_facts(tidy, result),
+        facts=_mediation_facts(tidy, result, names),
         figures=(draw_paths(result, conf_level=conf_level, labels=names),),
         tables=(_mediation_table(tidy, result, names),),
         guards=guards,
@@ -128,28 +135,31 @@ def mediation_report(
 def draw_forest(
     comparison: pd.DataFrame,
     outcome: str,
+    term: str,
     *,
     accent: str = "within",
     labels: Mapping[str, str] | None = None,
 ) -> Figure:
-    """The estimates by several estimators, with their intervals."""
+    """One term by several estimators, with their intervals."""
     names = labels or {}
-    level = 100 * comparison["conf_level"].iloc[0]
-    per = "" if comparison["term"].nunique() > 1 else f" per 1 more {_name(comparison, names)}"
-    xlabel = f"{label(outcome, names)}{per or ' per 1 more of the exposure'}"
-    ax = plot_forest(comparison, accent=accent, labels=names, xlabel=xlabel)
+    rows = comparison[comparison["term"] == term]
+    level = 100 * rows["conf_level"].iloc[0]
+    xlabel = f"{label(outcome, names)} per 1 more {label(term, names)}"
+    ax = plot_forest(rows, accent=accent, labels=names, xlabel=xlabel)
     said = "; ".join(
-        f"{label(row.term, names)}, {str(row.estimator).replace('_', ' ')}: "
-        f"{number(row.estimate, row.std_error)} ({interval(row.conf_low, row.conf_high)})"
-        for row in comparison.itertuples()
+        f"{str(row.estimator).replace('_', ' ')} {number(row.estimate, row.std_error)} "
+        f"({interval(row.conf_low, row.conf_high)})"
+        for row in rows.itertuples()
     )
-    rows = comparison["n_obs"].max()
+    n_obs = rows["n_obs"].max()
     caption = (
-        f"Points and {level:g} % intervals; n = {count(rows)} rows, units for the comparison "
+        f"{xlabel}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for the comparison "
         "between units. Pooled and between mix lasting differences between units with what "
         "changes inside them; the within estimate, net of the absorbed effects, does not."
     )
-    return draw_figure(ax, "forest", caption=caption, alt=f"Estimates for {xlabel}. {said}.")
+    return draw_figure(
+        ax, f"forest_{slug(term)}", caption=caption, alt=f"Estimates for {xlabel}. {said}."
+    )
 
 
 def draw_scatter(
@@ -196,8 +206,27 @@ def draw_paths(
     return draw_figure(ax, "paths", caption=caption, alt=f"Path diagram. {said}.")
 
 
-def _name(comparison: pd.DataFrame, names: Mapping[str, str]) -> str:
-    return label(str(comparison["term"].iloc[0]), names)
+def words_of(name: str, labels: Mapping[str, str]) -> str:
+    """The reader's name of a column without its unit."""
+    return split_unit(label(name, labels))[0]
+
+
+def slug(name: str) -> str:
+    """A term as part of a file's name: letters, digits and underscores."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40] or "term"
+
+
+def readable(guards: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Findings with the reader's names for columns, and a real minus sign before numbers."""
+    return guards.assign(finding=[_readable(text, labels) for text in guards["finding"]])
+
+
+def _readable(text: str, labels: Mapping[str, str]) -> str:
+    if labels:
+        longest_first = sorted(labels, key=len, reverse=True)
+        pattern = r"(?<!\w)(" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
+        text = re.sub(pattern, lambda match: words_of(match[1], labels), text)
+    return re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("->", "→")
 
 
 def _meta(result: PanelResult | MediationResult, what: str) -> str:
@@ -209,7 +238,11 @@ def _meta(result: PanelResult | MediationResult, what: str) -> str:
 
 
 def _panel_facts(
-    comparison: pd.DataFrame, term: str, estimator: str, result: PanelResult
+    comparison: pd.DataFrame,
+    term: str,
+    estimator: str,
+    result: PanelResult,
+    names: Mapping[str, str],
 ) -> tuple[tuple[str, str], ...]:
     words = {"within": "change within a unit", "between": "difference between units"}
     facts = []
@@ -219,11 +252,13 @@ def _panel_facts(
             shown = number(row["estimate"], (row["conf_high"] - row["conf_low"]) / 2)
             span = interval(row["conf_low"], row["conf_high"])
             what = words.get(name, name.replace("_", " "))
-            facts.append((shown, f"{what}, per 1 more of the exposure ({span})"))
-    return (*facts, _clusters(result))
+            facts.append((shown, f"{what}, per 1 more {label(term, names)} ({span})"))
+    return (*facts, _clusters(result, names))
 
 
-def _mediation_facts(tidy: pd.DataFrame, result: MediationResult) -> tuple[tuple[str, str], ...]:
+def _mediation_facts(
+    tidy: pd.DataFrame, result: MediationResult, names: Mapping[str, str]
+) -> tuple[tuple[str, str], ...]:
     rows = tidy.set_index("term")
     facts = []
     for term, words in (("indirect", "through the mediators"), ("total", "in total")):
@@ -235,16 +270,16 @@ def _mediation_facts(tidy: pd.DataFrame, result: MediationResult) -> tuple[tuple
         low, high = 100 * share["conf_low"], 100 * share["conf_high"]
         facts.append((f"{number(100 * share['estimate'], (high - low) / 2)} %", _share(low, high)))
         return tuple(facts)
-    return (*facts, _clusters(result))
+    return (*facts, _clusters(result, names))
 
 
 def _share(low: float, high: float) -> str:
     return f"of the total runs through the mediators ({interval(low, high)})"
 
 
-def _clusters(result: PanelResult | MediationResult) -> tuple[str, str]:
+def _clusters(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, str]:
     lost = sum(result.lost.values())
-    why = "; ".join(f"{count(n)} {reason}" for reason, n in result.lost.items())
+    why = "; ".join(f"{count(n)} {_readable(reason, names)}" for reason, n in result.lost.items())
     text = f"clusters; {count(result.n_obs)} of {count(result.rows_in)} rows used"
     return count(result.n_clusters), text + (f", {count(lost)} lost ({why})" if lost else "")
 
@@ -257,7 +292,8 @@ def _panel_table(
         f"Outcome: {label(result.spec.outcome, names)}. {result.spec.estimator} estimates absorb "
         f"{glance['absorbed']}. Errors: {result.convention}. {100 * level:g} % intervals."
     )
-    return Table(name="estimates", frame=format_tidy(comparison, names), caption=caption)
+    shown = format_tidy(comparison, names)
+    return Table(name="estimates", frame=shown, caption=caption, text_columns=("term",))
 
 
 def _mediation_table(

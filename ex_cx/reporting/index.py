@@ -70,9 +70,7 @@ def _forests(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         level = 100 * part["conf_level"].iloc[0]
         what = f"{label(str(outcome), labels)} per 1 more {label(str(term), labels)}"
-        ax = plot_forest(
-            part, group="where", accent="all units", labels=labels, xlabel=what
-        )
+        ax = plot_forest(part, group="where", accent="all units", labels=labels, xlabel=what)
         caption = (
             f"{str(model).replace('_', ' ')}: {what}, estimated in each segment by itself; "
             f"{level:g} % intervals. Segments are not pooled."

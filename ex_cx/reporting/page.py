@@ -66,14 +66,20 @@ def report_body(report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: st
         for figure in report["figures"]
     ]
     tables = [
-        Markup(html_table(pd.DataFrame(t["rows"], columns=t["columns"]), t["caption"]))
-        for t in report["tables"]
+        Markup(
+            html_table(
+                pd.DataFrame(table["rows"], columns=table["columns"]),
+                table["caption"],
+                text_columns=table["text_columns"],
+            )
+        )
+        for table in report["tables"]
     ]
     return template("body.html.j2").render(
         report=report,
         figures=figures,
         tables=tables,
-        guards=report["guards"],
+        guards=[{**g, "finding": g["finding"].split("; ")} for g in report["guards"]],
         words=VERDICTS,
         method=[Markup(mathml(line)) for line in report["method"]],
         dated=dated,
@@ -134,9 +140,7 @@ def mathml(text: str, *, escape: bool = True) -> str:
 
 def _demoted(body: str) -> str:
     """Headings one level down from h3, so that the page keeps a single h1 and its outline."""
-    return re.sub(
-        r"<(/?)h([1-4])(?=[\s>])", lambda m: f"<{m[1]}h{min(int(m[2]) + 2, 6)}", body
-    )
+    return re.sub(r"<(/?)h([1-4])(?=[\s>])", lambda m: f"<{m[1]}h{min(int(m[2]) + 2, 6)}", body)
 
 
 def inline_svg(svg: str, alt: str) -> Markup:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_paths"]
 
-_WIDTH, _BOX, _HIGH = 10.0, 2.5, 1.0
-_STEP = 1.75
+_WIDTH, _BOX, _HIGH = 12.0, 2.7, 1.05
+_LEFT, _RIGHT = (_WIDTH - _BOX) / 2, (_WIDTH + _BOX) / 2
+_STEP, _FIRST = 1.75, 1.95
+_ALONG = 0.6  # how far along its arrow a label sits
 
 
 def plot_paths(
@@ -44,47 +47,41 @@ def plot_paths(
     names = labels or {}
     rows = tidy.set_index("term")
     mediators = [term[2:] for term in tidy["term"] if str(term).startswith("a:")]
-    height = _STEP * len(mediators) + 2.6
+    top = _FIRST + _STEP * (len(mediators) - 1)
     with style():
-        ax = axes(ax, 7.6, 0.62 * height + 0.25)
+        ax = axes(ax, 7.8, 0.56 * (top + 2.6))
         ax.set_xlim(-0.1, _WIDTH + 0.1)
-        ax.set_ylim(-1.35, height - 1.2)
+        ax.set_ylim(-1.45, top + 0.75)
         ax.set_axis_off()
-        right = _WIDTH - _BOX
-        _arrow(ax, (_BOX, 0), (right, 0), rows.loc["direct"])
-        _edge_text(ax, _WIDTH / 2, -0.1, "direct", rows.loc["direct"], "top")
         for i, name in enumerate(mediators):
-            _mediator(ax, i, name, rows, names)
+            _mediator(ax, _FIRST + _STEP * i, name, rows, names)
+        _arrow(ax, (_BOX, -0.2), (_WIDTH - _BOX, -0.2), rows.loc["direct"])
+        _edge_text(ax, _WIDTH / 2, -0.2, "direct", rows.loc["direct"])
         _box(ax, 0, 0, label(exposure, names))
-        _box(ax, right, 0, label(outcome, names))
+        _box(ax, _WIDTH - _BOX, 0, label(outcome, names))
         _whole(ax, rows, len(mediators))
     return ax
 
 
-def _mediator(ax: Axes, i: int, name: str, rows: pd.DataFrame, names: Mapping[str, str]) -> None:
-    y = _STEP * (i + 1) + 0.35
-    left, right = (_WIDTH - _BOX) / 2, (_WIDTH + _BOX) / 2
-    start_x = _BOX * (0.75 - 0.16 * i)
-    _arrow(ax, (start_x, _HIGH / 2), (left, y), rows.loc[f"a:{name}"])
-    _arrow(ax, (right, y), (_WIDTH - start_x, _HIGH / 2), rows.loc[f"b:{name}"])
-    _edge_text(ax, left - 0.15, y + 0.02, "a", rows.loc[f"a:{name}"], "bottom", "right")
-    _edge_text(ax, right + 0.15, y + 0.02, "b", rows.loc[f"b:{name}"], "bottom", "left")
-    _box(ax, left, y, label(name, names))
-    _edge_text(ax, _WIDTH / 2, y - 0.56, "indirect", rows.loc[f"indirect:{name}"], "top")
+def _mediator(ax: Axes, y: float, name: str, rows: pd.DataFrame, names: Mapping[str, str]) -> None:
+    a, b, through = (rows.loc[f"{kind}:{name}"] for kind in ("a", "b", "indirect"))
+    low = 0.15
+    _arrow(ax, (_BOX, low), (_LEFT, y), a)
+    _arrow(ax, (_RIGHT, y), (_WIDTH - _BOX, low), b)
+    rise = low + _ALONG * (y - low)
+    _edge_text(ax, _BOX + _ALONG * (_LEFT - _BOX), rise, "a", a)
+    _edge_text(ax, _WIDTH - _BOX - _ALONG * (_LEFT - _BOX), rise, "b", b)
+    _box(ax, _LEFT, y, label(name, names), below=through)
 
 
 def _whole(ax: Axes, rows: pd.DataFrame, n_mediators: int) -> None:
-    parts = ["total"] if n_mediators == 1 else ["indirect", "total"]
     written = []
-    for term in parts:
+    for term in ("indirect", "total"):
         row = rows.loc[term]
-        half = (row["conf_high"] - row["conf_low"]) / 2
-        span = interval(row["conf_low"], row["conf_high"])
-        name = "all indirect" if term == "indirect" else term
-        written.append(f"{name} {number(row['estimate'], half)} ({span})")
-    ax.text(
-        _WIDTH / 2, -1.2, "     ".join(written), ha="center", va="center", color=INK, size=9.5
-    )
+        name = "all indirect" if term == "indirect" and n_mediators > 1 else term
+        written.append(f"{name} {_estimate(row)} ({interval(row['conf_low'], row['conf_high'])})")
+    text = "   ·   ".join(written)
+    ax.text(_WIDTH / 2, -1.2, text, ha="center", va="center", color=INK, size=9.5)
 
 
 def _excludes_zero(row: pd.Series) -> bool:
@@ -111,7 +108,8 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], row: 
     )
 
 
-def _box(ax: Axes, x: float, y: float, text: str) -> None:
+def _box(ax: Axes, x: float, y: float, text: str, *, below: pd.Series | None = None) -> None:
+    """A named box; `below` writes an indirect estimate into it, in place of the unit."""
     from matplotlib.patches import FancyBboxPatch
 
     words, unit = split_unit(text)
@@ -124,28 +122,34 @@ def _box(ax: Axes, x: float, y: float, text: str) -> None:
             facecolor=WASH,
             edgecolor=LINE,
             linewidth=1.4,
-            zorder=2,
+            zorder=5,
         )
     )
-    middle = {"ha": "center", "va": "center", "zorder": 3, "parse_math": False}
-    ax.text(
-        x + _BOX / 2, y + (0.14 if unit else 0), shorten(words, 22), weight="bold", size=9.5, **middle
-    )
-    if unit:
-        ax.text(x + _BOX / 2, y - 0.24, shorten(unit, 26), color=SOFT, size=8.5, **middle)
+    place: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 6, "parse_math": False}
+    lines = textwrap.wrap(shorten(words, 44), 22)[:2]
+    second = unit if below is None else f"indirect {_estimate(below)}"
+    spots = np.linspace(0.24, -0.26, len(lines) + bool(second)) if second or len(lines) > 1 else [0]
+    for spot, line in zip(spots, lines, strict=False):
+        ax.text(x + _BOX / 2, y + spot, line, weight="bold", size=9, **place)
+    if second:
+        colour = SOFT if below is None or not _excludes_zero(below) else ACCENT
+        ax.text(
+            x + _BOX / 2, y + spots[-1] - 0.02, shorten(second, 30), color=colour, size=8.5, **place
+        )
 
 
-def _edge_text(
-    ax: Axes, x: float, y: float, name: str, row: pd.Series, va: str, ha: str = "center"
-) -> None:
-    """`name = estimate` and its interval on the line below."""
-    clear = _excludes_zero(row)
-    estimate, low, high = row["estimate"], row["conf_low"], row["conf_high"]
-    shown = number(estimate, (high - low) / 2) if np.isfinite(high - low) else number(estimate)
-    first, second = (0.0, -0.36) if va == "top" else (0.36, 0.0)
-    place = {"ha": ha, "va": va, "zorder": 4, "bbox": {"color": PAPER, "alpha": 0.0, "pad": 1}}
-    ax.text(
-        x, y + first, f"{name} = {shown}", color=ACCENT if clear else INK, weight="bold", size=9.5,
-        **place,
-    )  # fmt: skip
-    ax.text(x, y + second, interval(low, high), color=SOFT, size=8.5, **place)
+def _estimate(row: pd.Series) -> str:
+    half = (row["conf_high"] - row["conf_low"]) / 2
+    return number(row["estimate"], half if np.isfinite(half) else None)
+
+
+def _edge_text(ax: Axes, x: float, y: float, name: str, row: pd.Series) -> None:
+    """`name = estimate` and its interval below, on a patch of paper that hides the arrow."""
+    colour = ACCENT if _excludes_zero(row) else INK
+    paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
+    shown = f"{name} = {_estimate(row)}"
+    span = interval(row["conf_low"], row["conf_high"])
+    place: dict[str, Any] = {"ha": "center", "va": "center"}
+    ax.text(x, y, f"{shown}\n{span}", color=PAPER, size=8.5, zorder=3, bbox=paper, **place)
+    ax.text(x, y + 0.19, shown, color=colour, weight="bold", size=9.5, zorder=4, **place)
+    ax.text(x, y - 0.2, span, color=SOFT, size=8.5, zorder=4, **place)

@@ -173,7 +173,7 @@ def plot_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax = axes(ax, 7.2, 0.9 + (0.155 * len(wide) if few else 4.2))
         sns.heatmap(
             wide,
-            cmap=ListedColormap([LINE, ACCENT]),
+            cmap=ListedColormap([ACCENT, LINE]),
             vmin=0,
             vmax=1,
             cbar=False,
@@ -199,7 +199,7 @@ def _coverage_ticks(ax: Axes, wide: pd.DataFrame, few: bool) -> None:
     else:
         ax.set_ylabel(f"{len(wide):,} units")
     ax.tick_params(length=0)
-    ax.set_xlabel("Period. Blue: every column of the study observed; grey: at least one missing")
+    ax.set_xlabel("Period. Grey: every column of the study observed; blue: at least one missing")
 
 
 def plot_trajectories(

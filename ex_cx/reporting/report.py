@@ -39,11 +39,12 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
-    """A table for readers; `frame` holds what is shown."""
+    """A table for readers; `frame` holds what is shown, `text_columns` are set flush left."""
 
     name: str
     frame: pd.DataFrame
     caption: str
+    text_columns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -118,7 +119,13 @@ def as_json(report: Report) -> dict[str, Any]:
         "facts": [list(fact) for fact in report.facts],
         "figures": [{"name": f.name, "caption": f.caption, "alt": f.alt} for f in report.figures],
         "tables": [
-            {"name": t.name, "caption": t.caption, **_frame(t.frame)} for t in report.tables
+            {
+                "name": t.name,
+                "caption": t.caption,
+                "text_columns": list(t.text_columns),
+                **_frame(t.frame),
+            }
+            for t in report.tables
         ],
         "guards": _records(report.guards),
         "limits": list(report.limits),

@@ -83,7 +83,7 @@ def html_table(
     name = html.escape(caption, quote=True)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
-        f'<table{f" class={css!r}" if css else ""}><caption>{_cell(caption)}</caption>'
+        f"<table{f' class={css!r}' if css else ''}><caption>{_cell(caption)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 
