@@ -19,6 +19,17 @@ MUCH_MISSING, MOST_MISSING = 0.2, 0.5
 """Shares of unit-periods without a value from which a column is a caution, and limits the claim."""
 
 
+NOT_SHOWN = (
+    "An audit shows what is missing from the files, not why people did not answer, and not units "
+    "that no file has ever held."
+)
+COUNTING = (
+    "Sources are joined on unit and period without dropping either side; every row read is counted "
+    "once, kept or lost with its reason. Survey means of fewer than five respondents are withheld "
+    "here and in everything that follows."
+)
+
+
 def audit_report(
     panel: Panel,
     audit: LinkAudit,
@@ -61,15 +72,8 @@ def audit_report(
         ),
         tables=_tables(panel, audit, columns, names),
         guards=guards,
-        limits=(
-            "An audit shows what is missing from the files, not why people did not answer, and "
-            "not units that no file has ever held.",
-        ),
-        method=(
-            "Sources are joined on unit and period without dropping either side; every row read is "
-            "counted once, kept or lost with its reason. Survey means of fewer than five "
-            "respondents are withheld here and in everything that follows.",
-        ),
+        limits=(NOT_SHOWN,),
+        method=(COUNTING,),
         results=pd.DataFrame(),
         counts={"unit-periods": len(panel), "complete unit-periods": int(complete.sum())},
     )

@@ -19,6 +19,11 @@ from ex_cx.reporting.wording import answer_mediation, answer_panel, grade, row_o
 
 __all__ = ["draw_forest", "draw_paths", "draw_scatter", "mediation_report", "panel_report"]
 
+NOT_AN_EFFECT = (
+    "An association within units is not an effect: something that changes in the same units at the "
+    "same time, and is not in the model, can carry it. The guards above look for some of these "
+    "ways, not for all."
+)
 ASSUMPTIONS = (
     "Read as effects, indirect estimates assume no unmeasured confounding of exposure and "
     "mediator, exposure and outcome, or mediator and outcome, and no such confounder that is "
@@ -75,11 +80,7 @@ def panel_report(
         ),
         tables=(_panel_table(comparison, result, names, level),),
         guards=guards,
-        limits=(
-            "An association within units is not an effect: something that changes in the same "
-            "units at the same time, and is not in the model, can carry it. The guards above look "
-            "for some of these ways, not for all.",
-        ),
+        limits=(NOT_AN_EFFECT,),
         method=_panel_method(result),
         results=answers.assign(headline=headline),
         counts=_counts(result),
@@ -153,8 +154,8 @@ def draw_forest(
     )
     n_obs = rows["n_obs"].max()
     caption = (
-        f"{xlabel}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for the comparison "
-        "between units. Pooled and between mix lasting differences between units with what "
+        f"{xlabel}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for the "
+        "comparison between units. Pooled and between mix lasting differences between units with what "
         "changes inside them; the within estimate, net of the absorbed effects, does not."
     )
     return draw_figure(
@@ -319,10 +320,13 @@ def _path_name(term: str, names: Mapping[str, str]) -> str:
 
 def _panel_method(result: PanelResult) -> tuple[str, ...]:
     effects = result.glance()["absorbed"].iloc[0]
-    return (
+    estimator = result.spec.estimator.replace("_", " ")
+    model = (
         "$y_{it} = \\beta' x_{i,t-L} + \\alpha_i + \\delta_t + \\varepsilon_{it}$, least squares; "
-        f"the {result.spec.estimator.replace('_', ' ')} estimate absorbs {effects}, L = "
-        f"{result.spec.lag}.",
+        f"the {estimator} estimate absorbs {effects}, L = {result.spec.lag}."
+    )
+    return (
+        model,
         f"Standard errors {result.convention} ({count(result.n_clusters)} clusters).",
         "Between: least squares on unit averages. Pooled: one constant.",
         *(f"Note: {warning}." for warning in result.warnings),
@@ -330,13 +334,20 @@ def _panel_method(result: PanelResult) -> tuple[str, ...]:
 
 
 def _mediation_method(result: MediationResult) -> tuple[str, ...]:
+    glance = result.glance().iloc[0]
+    model = (
+        "$m = a x + c_m' z + \\text{effects} + e_m$, "
+        "$y = d x + b' m + c_y' z + \\text{effects} + e_y$; indirect $= a b$ along each path, "
+        "direct $= d$, total $= d + \\sum a b$, all on the same rows."
+    )
+    draws = (
+        f"{glance['convention']}; {count(result.draws_failed)} of {count(result.n_boot)} draws "
+        "left out."
+    )
     return (
-        "$m = a x + c_m' z + \\text{effects} + e_m$, $y = d x + b' m + c_y' z + \\text{effects} + e_y$;"
-        " indirect $= a b$ along each path, direct $= d$, total $= d + \\sum a b$, all on the same "
-        "rows.",
-        f"Effects absorbed in every equation: {result.glance()['absorbed'].iloc[0]}.",
-        f"{result.glance()['convention'].iloc[0]}; {count(result.draws_failed)} of "
-        f"{count(result.n_boot)} draws left out.",
+        model,
+        f"Effects absorbed in every equation: {glance['absorbed']}.",
+        draws,
         *(f"Note: {warning}." for warning in result.warnings),
     )
 

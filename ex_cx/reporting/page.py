@@ -120,9 +120,9 @@ def notebook_body(path: Path | str) -> str:
 
 
 def mathml(text: str, *, escape: bool = True) -> str:
-    """Text with its `$...$` and `$$...$$` turned into MathML, the rest escaped.
+    r"""Text with its `$...$` and `$$...$$` turned into MathML, the rest escaped.
 
-    >>> mathml("a < b"), "<math" in mathml("slope $\\\\beta$")
+    >>> mathml("a < b"), "<math" in mathml("slope $\\beta$")
     ('a &lt; b', True)
     """
     from latex2mathml.converter import convert

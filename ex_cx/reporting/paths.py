@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_paths"]
 
-_WIDTH, _BOX, _HIGH = 12.0, 2.7, 1.05
+_WIDTH, _BOX, _HIGH = 12.0, 2.7, 1.3
 _LEFT, _RIGHT = (_WIDTH - _BOX) / 2, (_WIDTH + _BOX) / 2
-_STEP, _FIRST = 1.75, 1.95
-_ALONG = 0.6  # how far along its arrow a label sits
+_STEP, _FIRST = 1.95, 2.1
+_ALONG = 0.5  # how far along its arrow a label sits
 
 
 def plot_paths(
@@ -109,7 +109,7 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], row: 
 
 
 def _box(ax: Axes, x: float, y: float, text: str, *, below: pd.Series | None = None) -> None:
-    """A named box; `below` writes an indirect estimate into it, in place of the unit."""
+    """A named box with its unit, or with the indirect estimate `below` that runs through it."""
     from matplotlib.patches import FancyBboxPatch
 
     words, unit = split_unit(text)
@@ -126,16 +126,15 @@ def _box(ax: Axes, x: float, y: float, text: str, *, below: pd.Series | None = N
         )
     )
     place: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 6, "parse_math": False}
-    lines = textwrap.wrap(shorten(words, 44), 22)[:2]
-    second = unit if below is None else f"indirect {_estimate(below)}"
-    spots = np.linspace(0.24, -0.26, len(lines) + bool(second)) if second or len(lines) > 1 else [0]
-    for spot, line in zip(spots, lines, strict=False):
-        ax.text(x + _BOX / 2, y + spot, line, weight="bold", size=9, **place)
-    if second:
-        colour = SOFT if below is None or not _excludes_zero(below) else ACCENT
-        ax.text(
-            x + _BOX / 2, y + spots[-1] - 0.02, shorten(second, 30), color=colour, size=8.5, **place
-        )
+    colour = SOFT if below is None or not _excludes_zero(below) else ACCENT
+    bold = [(line, "bold", 9.0, INK) for line in textwrap.wrap(shorten(words, 44), 22)[:2]]
+    plain = [unit] if unit and below is None else []
+    if below is not None:
+        plain = [f"indirect {_estimate(below)}", interval(below["conf_low"], below["conf_high"])]
+    lines = [*bold, *((shorten(line, 30), "normal", 8.5, colour) for line in plain)]
+    spots = 0.29 * (np.arange(len(lines))[::-1] - (len(lines) - 1) / 2)
+    for spot, (line, weight, size, ink) in zip(spots, lines, strict=True):
+        ax.text(x + _BOX / 2, y + spot, line, weight=weight, size=size, color=ink, **place)
 
 
 def _estimate(row: pd.Series) -> str:

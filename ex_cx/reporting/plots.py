@@ -167,7 +167,7 @@ def plot_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     import seaborn as sns
     from matplotlib.colors import ListedColormap
 
-    wide = coverage.pivot(index="unit", columns="period", values="observed").astype(float)
+    wide = coverage.set_index(["unit", "period"])["observed"].unstack().astype(float)  # noqa: PD010
     few = len(wide) <= _MANY_UNITS
     with style():
         ax = axes(ax, 7.2, 0.9 + (0.155 * len(wide) if few else 4.2))

@@ -1,4 +1,4 @@
-"""A report as data: its sentence, facts, figures, tables and guards, shown or written to a folder."""
+"""A report as data: its sentence, facts, figures, tables, guards; shown, or written to a folder."""
 
 from __future__ import annotations
 
@@ -101,8 +101,13 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
         raise RunError(f"The axes of figure {name!r} belong to no figure, so nothing is drawn.")
     with style(), mpl.rc_context({"svg.hashsalt": name, "svg.id": name}):
         figure.savefig(
-            buffer, format="svg", dpi=160, bbox_inches="tight", pad_inches=0.06, metadata={"Date": None}
-        )  # fmt: skip
+            buffer,
+            format="svg",
+            dpi=160,
+            bbox_inches="tight",
+            pad_inches=0.06,
+            metadata={"Date": None},
+        )
     svg = buffer.getvalue()
     return Figure(name=name, svg=svg[svg.index("<svg") :], caption=caption, alt=alt)
 

@@ -79,7 +79,7 @@ def answer_mediation(
 
 
 def change(row: pd.Series, cause: str, effect: str) -> str:
-    """`x higher by 1 % is associated with y lower by 1.5 points (interval)`, or that none is shown."""
+    """`x higher by 1 % is associated with y lower by 1.5 points`, or that none is shown."""
     (x, x_unit), (y, y_unit) = split_unit(cause), split_unit(effect)
     if holds_zero(row):
         return (
