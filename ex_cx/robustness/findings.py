@@ -29,6 +29,7 @@ __all__ = [
     "together",
     "told",
     "variation_within",
+    "why",
 ]
 
 Verdict = Literal["clear", "caution", "limits"]
@@ -62,10 +63,18 @@ def guard_frame(checks: Mapping[str, Callable[[], Finding]]) -> pd.DataFrame:
         try:
             words, verdict = check()
         except ExCxError as error:
-            reason = str(error).split(". ")[0].rstrip(".")
-            words, verdict = f"Could not be checked on these rows: {reason}.", "caution"
+            words, verdict = f"Could not be checked on these rows: {why(error)}.", "caution"
         rows.append({"guard": guard, "finding": words, "verdict": verdict})
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
+
+
+def why(error: ExCxError) -> str:
+    """What was found, without what to do about it: the first sentence of an error.
+
+    >>> why(ExCxError("There is 1 cluster. Add units."))
+    'There is 1 cluster'
+    """
+    return str(error).split(". ")[0].rstrip(".")
 
 
 def together(findings: Sequence[Finding], end: str = "") -> Finding:
@@ -163,8 +172,8 @@ def shared_source(panel: Panel, pairs: Sequence[tuple[str, str]]) -> Finding:
     unknown = [name for name in unique if not panel.provenance.get(name)]
     if unknown:
         return Finding(
-            f"It is not recorded on whom {some(unknown)} were measured, so one source for both "
-            "sides cannot be ruled out. State the provenance of each source.",
+            f"The source of {some(unknown)} is not recorded, so one source for both sides cannot "
+            "be ruled out. State the provenance of each column.",
             "caution",
         )
     sources = ", ".join(f"{name} from {panel.provenance[name]}" for name in unique)

@@ -38,6 +38,7 @@ from ex_cx.robustness.findings import (
     together,
     told,
     variation_within,
+    why,
 )
 from ex_cx.robustness.influence import effective_clusters, influence
 from ex_cx.robustness.paths import (
@@ -195,8 +196,8 @@ def _enough_clusters(panel: Panel, spec: PanelSpec, conf_level: float) -> Findin
     try:
         careful = fit_panel(panel, replace(spec, vcov="jackknife"))
     except ExCxError as error:
-        reason = str(error).rstrip(".")
-        return together([counts, Finding(f"there is no jackknife interval: {reason}", "caution")])
+        missing = Finding(f"there is no jackknife interval: {why(error)}", "caution")
+        return together([counts, missing])
     pairs = zip(records(usual.tidy(conf_level)), records(careful.tidy(conf_level)), strict=True)
     agreement = [_agreement(*pair) for pair in list(pairs)[:k]]
     return together([counts, *agreement], interval_level(conf_level))
