@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_paths"]
 
-_WIDTH, _BOX, _HIGH = 12.0, 2.7, 1.3
+_WIDTH, _BOX, _HIGH = 13.6, 2.7, 1.3
 _LEFT, _RIGHT = (_WIDTH - _BOX) / 2, (_WIDTH + _BOX) / 2
 _STEP, _FIRST = 1.95, 2.1
 _ALONG = 0.5  # how far along its arrow a label sits
@@ -49,7 +49,7 @@ def plot_paths(
     mediators = [term[2:] for term in tidy["term"] if str(term).startswith("a:")]
     top = _FIRST + _STEP * (len(mediators) - 1)
     with style():
-        ax = axes(ax, 7.8, 0.56 * (top + 2.6))
+        ax = axes(ax, 8.6, 0.56 * (top + 2.6))
         ax.set_xlim(-0.1, _WIDTH + 0.1)
         ax.set_ylim(-1.45, top + 0.75)
         ax.set_axis_off()
