@@ -259,7 +259,8 @@ def _reverse(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding:
             findings.append(Finding(words, "clear"))
         else:
             verdict: Verdict = "limits" if abs(size) >= LARGE_REVERSE else "caution"
-            findings.append(Finding(f"{words}: the outcome may drive the exposure", verdict))
+            words += ": the outcome may drive the exposure, or reflect what its record misses"
+            findings.append(Finding(words, verdict))
     return together(findings, f"Own past held, within units. {interval_level(level)}")
 
 

@@ -240,8 +240,8 @@ def test_reverse_path_sets_off_leads_and_reverse_equation():
     assert verdict == "limits"
     words, verdict = guard(panel, "Reverse equation")
     assert words.endswith(
-        " standard deviations for one: the outcome may drive the exposure. Own past held, within "
-        "units. 95 % intervals."
+        " standard deviations for one: the outcome may drive the exposure, or reflect what its "
+        "record misses. Own past held, within units. 95 % intervals."
     )
     assert verdict == "limits"
 
