@@ -14,13 +14,12 @@ if TYPE_CHECKING:
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.panel import Panel
     from ex_cx.linkage.sources import read_table
+    from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
     from ex_cx.models.regress import (
         PanelResult,
         PanelSpec,
-        compare_estimators,
         fit_panel,
-        within_bins,
     )
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
@@ -50,12 +49,12 @@ _ROOM = {
     "check_guards": "ex_cx.robustness.guards",
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
-    "compare_estimators": "ex_cx.models.regress",
+    "compare_estimators": "ex_cx.models.compare",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
     "link_sources": "ex_cx.linkage.link",
     "read_table": "ex_cx.linkage.sources",
-    "within_bins": "ex_cx.models.regress",
+    "within_bins": "ex_cx.models.compare",
 }
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -18,7 +17,6 @@ from ex_cx.estimation.equation import (
     fit_equation,
 )
 from ex_cx.estimation.inference import (
-    check_rank,
     cluster_factor,
     jackknife_vcov,
     sandwich,
@@ -34,10 +32,9 @@ __all__ = [
     "CompressedPanel",
     "PanelResult",
     "PanelSpec",
-    "compare_estimators",
     "compress_panel",
     "fit_panel",
-    "within_bins",
+    "term_name",
 ]
 
 Estimator = Literal["pooled", "between", "within", "first_difference"]
@@ -243,73 +240,6 @@ def compress_panel(panel: Panel, spec: PanelSpec) -> CompressedPanel:
     return CompressedPanel(design, moments, tuple(_term_names(spec)), absorbed)
 
 
-def compare_estimators(
-    panel: Panel,
-    spec: PanelSpec,
-    estimators: Sequence[Estimator] = ("pooled", "between", "within"),
-    conf_level: float = 0.95,
-) -> pd.DataFrame:
-    """The same terms by several estimators, side by side.
-
-    Returns
-    -------
-    The tidy columns, then estimator, n_obs, n_clusters; one row per estimator and term. All use the
-    rows that `spec.estimator` can use of its own; counts differ where an estimator needs fewer.
-    """
-    frames = []
-    for estimator in estimators:
-        result = fit_panel(panel, replace(spec, estimator=estimator))
-        counts = {"n_obs": result.n_obs, "n_clusters": result.n_clusters}
-        frames.append(result.tidy(conf_level).assign(estimator=estimator, **counts))
-    return pd.concat(frames, ignore_index=True)
-
-
-def within_bins(
-    panel: Panel, spec: PanelSpec, exposure: str | None = None, n_bins: int = 20
-) -> pd.DataFrame:
-    """Bin means of outcome and exposure, net of the effects and of all other terms.
-
-    Parameters
-    ----------
-    exposure : a term of the spec; None means the first exposure.
-    n_bins : bins of equal size by exposure; fewer where rows are few.
-
-    Returns
-    -------
-    exposure, outcome (bin means, moved to the means of the rows used, natural units), n (rows). The
-    least-squares line through the rows has the slope that `fit_panel` reports.
-    """
-    design, moments, names, absorbed = compress_panel(panel, spec)
-    label = _term_label(exposure or spec.exposures[0], spec)
-    if label not in names:
-        raise SpecError(
-            f"{exposure!r} is not a term of the spec ({', '.join(names)}).{nearest(label, names)}"
-        )
-    wanted = names.index(label) + 1
-    others = [j for j in range(1, len(names) + 1) if j != wanted]
-    rows = np.concatenate([block.copy() for block in moments.demeaned()], axis=1)
-    x, y = rows[wanted].copy(), rows[0].copy()
-    if others:
-        check_rank(
-            moments.total[np.ix_(others, others)],
-            moments.before[others],
-            [names[j - 1] for j in others],
-            absorbed,
-        )
-        x -= solve_equation(moments.total, wanted, others) @ rows[others]
-        y -= solve_equation(moments.total, 0, others) @ rows[others]
-    size = np.argsort(np.argsort(x, kind="stable"), kind="stable")
-    bins = size * min(n_bins, len(x)) // len(x)
-    count = np.bincount(bins)
-    return pd.DataFrame(
-        {
-            "exposure": np.bincount(bins, weights=x) / count + design.columns[wanted].mean(),
-            "outcome": np.bincount(bins, weights=y) / count + design.columns[0].mean(),
-            "n": count,
-        }
-    )
-
-
 _CONVENTIONS = {
     "unadjusted": "unadjusted: rss / (n - k - absorbed levels); t on the same",
     "robust": "HC1: n / (n - k - absorbed levels); t on the same",
@@ -328,7 +258,7 @@ def _absorbed(spec: PanelSpec) -> tuple[str, ...]:
     return ()
 
 
-def _term_label(term: str, spec: PanelSpec) -> str:
+def term_name(term: str, spec: PanelSpec) -> str:
     """Name of an exposure's coefficient, e.g. x_lag1 (x_lead1 for a negative lag)."""
     if spec.lag == 0 or term not in spec.exposures:
         return term
@@ -336,7 +266,7 @@ def _term_label(term: str, spec: PanelSpec) -> str:
 
 
 def _term_names(spec: PanelSpec) -> list[str]:
-    return [_term_label(term, spec) for term in spec.exposures] + list(spec.controls)
+    return [term_name(term, spec) for term in spec.exposures] + list(spec.controls)
 
 
 def _check_spec(panel: Panel, spec: PanelSpec) -> None:

@@ -13,8 +13,9 @@ import pandas as pd
 from ex_cx.errors import ExCxError
 from ex_cx.estimation.inference import t_interval
 from ex_cx.linkage.panel import Panel
+from ex_cx.models.compare import compare_estimators
 from ex_cx.models.mediation import MediationResult, MediationSpec
-from ex_cx.models.regress import PanelSpec, compare_estimators, fit_panel
+from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.robustness.direction import (
     lead_placebo,
     reverse_equation,

@@ -14,7 +14,8 @@ from numpy.testing import assert_allclose
 from ex_cx.errors import InferenceError, RankError, SpecError
 from ex_cx.estimation import moments
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.regress import PanelSpec, compare_estimators, fit_panel, within_bins
+from ex_cx.models.compare import compare_estimators, within_bins
+from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.results import TIDY
 
 SPEC = PanelSpec(outcome="y", exposures=("x",), controls=("z",))

@@ -11,7 +11,8 @@ import pytest
 from ex_cx.errors import InferenceError, SpecError
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.simulate import simulate_panel
-from ex_cx.models.regress import PanelSpec, compare_estimators, fit_panel
+from ex_cx.models.compare import compare_estimators
+from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.robustness.direction import lead_placebo, reverse_equation
 from ex_cx.robustness.findings import Finding, number, span, together, told
 from ex_cx.robustness.guards import check_guards
