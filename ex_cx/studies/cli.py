@@ -91,9 +91,7 @@ def _ending() -> Iterator[None]:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo(
-            "Interrupted. Reports that are in place are whole; run again to go on.", err=True
-        )
+        typer.echo("Interrupted; what is in place is whole. Run again to go on.", err=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,8 +30,12 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
     RunError : a cell failed, or the kernel died; the message holds the cause.
     """
     started: list[Any] = []
-    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="papermill") as pool:
-        future = pool.submit(_papermill, source, target, dict(parameters), started)
+    with (
+        tempfile.TemporaryDirectory(prefix="ex_cx-", ignore_cleanup_errors=True) as sockets,
+        concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="papermill") as pool,
+    ):
+        manager = _manager_class(Path(sockets), started)
+        future = pool.submit(_papermill, source, target, dict(parameters), manager)
         try:
             while not concurrent.futures.wait([future], timeout=0.1).done:
                 pass
@@ -41,23 +47,29 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
         raise RunError(_reason(error, started)) from error
 
 
-def _papermill(source: Path, target: Path, parameters: dict[str, Any], started: list[Any]) -> None:
+def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: type) -> None:
     import papermill
 
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it says is in the run's log
     papermill.execute_notebook(
         str(source).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
         str(target).replace("{", "{{").replace("}", "}}"),
         parameters=parameters,
         kernel_name="python3",
         progress_bar=False,
-        kernel_manager_class=_manager_class(started),
+        kernel_manager_class=manager,
     )
 
 
-def _manager_class(started: list[Any]) -> type:
-    """A kernel manager that starts this interpreter, whatever kernels are installed."""
+def _manager_class(sockets: Path, started: list[Any]) -> type:
+    """A kernel manager that starts this interpreter, whatever kernels are installed.
+
+    Where there are Unix sockets, a kernel is spoken to through ones in `sockets`, which only this
+    user can open, instead of through the network.
+    """
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+    from traitlets import default
 
     spec = KernelSpec(
         argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -68,6 +80,18 @@ def _manager_class(started: list[Any]) -> type:
 
     class SameInterpreter(AsyncKernelManager):
         """Starts `sys.executable`; leaves itself in `started`."""
+
+        @default("transport")
+        def _own_transport(self) -> str:
+            return "ipc" if os.name == "posix" else "tcp"
+
+        @default("ip")
+        def _own_ip(self) -> str:
+            return str(sockets / "kernel") if self.transport == "ipc" else "127.0.0.1"
+
+        @default("connection_file")
+        def _own_connection_file(self) -> str:
+            return str(sockets / "kernel.json")
 
         @property
         def kernel_spec(self) -> KernelSpec:

@@ -73,9 +73,14 @@ class DataParameters(Strict):
 
 
 class DataAuditParameters(DataParameters):
-    """Parameters of `data_audit`; `columns` empty means every measured column."""
+    """Parameters of `data_audit`: the columns to look at; the last one is drawn over time."""
 
-    columns: Names = ()
+    columns: Names = ("ex_occupancy_pct", "ex_engagement", "cx_effort", "cx_nps")
+
+    @field_validator("columns")
+    @classmethod
+    def _is_named(cls, value: Names) -> Names | str:
+        return _named(value)
 
     def required_columns(self) -> tuple[str, ...]:
         """Columns that must exist in the panel, besides its keys."""

@@ -32,11 +32,16 @@ def test_a_new_report_replaces_the_old_one_whole(tmp_path):
     assert names(final) == {"report.html"}
 
 
+def interrupted_build(folder):
+    with building(folder, "run") as aside:
+        write(aside, "half")
+        raise KeyboardInterrupt
+
+
 def test_a_build_that_ends_early_leaves_nothing(tmp_path):
     write(tmp_path / "run", "old")
-    with pytest.raises(KeyboardInterrupt), building(tmp_path, "run") as folder:
-        write(folder, "half")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_build(tmp_path)
     assert names(tmp_path) == {"run"}
     assert (tmp_path / "run" / "report.html").read_text() == "old"
 
