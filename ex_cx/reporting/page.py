@@ -79,11 +79,20 @@ def report_body(report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: st
         report=report,
         figures=figures,
         tables=tables,
-        guards=[{**g, "finding": g["finding"].split("; ")} for g in report["guards"]],
+        guards=[{**g, "finding": parts_of(g["finding"])} for g in report["guards"]],
         words=VERDICTS,
         method=[Markup(mathml(line)) for line in report["method"]],
         dated=dated,
     )
+
+
+def parts_of(finding: str) -> list[str]:
+    """A finding as paragraphs: split at semicolons, but not within brackets.
+
+    >>> parts_of("x: clear (1 lost; 2 odd); z: odd.")
+    ['x: clear (1 lost; 2 odd)', 'z: odd.']
+    """
+    return re.split(r"; (?![^()]*\))", finding)
 
 
 def whole_page(title: str, body: Markup, *, embedded: Mapping[str, Any] | None = None) -> str:

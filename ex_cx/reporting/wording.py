@@ -36,8 +36,8 @@ def answer_panel(
     >>> rows = pd.DataFrame({"term": "x", "estimator": ["within"], "estimate": [-1.52],
     ...     "conf_low": [-1.8], "conf_high": [-1.24], "conf_level": [0.95]})
     >>> answer_panel(rows, term="x", outcome="y", labels={"x": "Load (%)", "y": "NPS (points)"})
-    'Within units, Load higher by 1 % is associated with NPS lower by 1.52 points (95 % interval \
-−1.80 to −1.24).'
+    'Within units, Load higher by 1 percentage point is associated with NPS lower by 1.52 points (95 % \
+interval −1.80 to −1.24).'
     """
     names = labels or {}
     row = row_of(comparison, term, estimator)
@@ -63,7 +63,7 @@ def answer_mediation(
     through = " and ".join(split_unit(label(m, names))[0] for m in mediators)
     where = "Within units" if within else "Over all rows"
     indirect, direct = rows.loc["indirect"], rows.loc["direct"]
-    step = f"{cause[0]} higher by 1{_unit(cause[1])}"
+    step = f"{cause[0]} higher by 1{_unit(cause[1], one=True)}"
     if holds_zero(indirect):
         head = (
             f"{where}, no path from {cause[0]} through {through} to {effect[0]} is shown: the "
@@ -84,10 +84,10 @@ def change(row: pd.Series, cause: str, effect: str) -> str:
     if holds_zero(row):
         return (
             f"no association of {x} with {y} is shown: {_with_interval(row, y_unit)} per 1"
-            f"{_unit(x_unit) or ' more'}, which holds zero"
+            f"{_unit(x_unit, one=True) or ' more'}, which holds zero"
         )
     return (
-        f"{x} higher by 1{_unit(x_unit)} is associated with {y} {_direction(row)} by "
+        f"{x} higher by 1{_unit(x_unit, one=True)} is associated with {y} {_direction(row)} by "
         f"{_size(row, y_unit)} ({_interval(row)})"
     )
 
@@ -151,6 +151,12 @@ def _interval(row: pd.Series) -> str:
     return f"{100 * row['conf_level']:g} % interval {interval(row['conf_low'], row['conf_high'])}"
 
 
-def _unit(unit: str) -> str:
-    """A unit after a number; a scale such as 1-5 is not one."""
+def _unit(unit: str, *, one: bool = False) -> str:
+    """A unit after a number; a scale such as 1-5 is not one, and 1 % more means a point.
+
+    >>> _unit("% a month", one=True), _unit("%"), _unit("1-5")
+    (' percentage point a month', ' percentage points', '')
+    """
+    if unit == "%" or unit.startswith("% "):
+        unit = f"percentage point{'' if one else 's'}{unit[1:]}"
     return f" {unit}" if unit and not any(sign.isdigit() for sign in unit) else ""
