@@ -72,7 +72,10 @@ def _manager_class(sockets: Path, started: list[Any]) -> type:
     from traitlets import default
 
     spec = KernelSpec(
-        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        argv=[
+            *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            "--IPKernelApp.log_level=50",  # an interrupted kernel is told of here, not by itself
+        ],
         display_name="Python 3",
         language="python",
         env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
