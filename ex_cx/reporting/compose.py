@@ -76,7 +76,7 @@ def panel_report(
                 draw_forest(comparison, spec.outcome, name, accent=spec.estimator, labels=names)
                 for name in result.terms[: len(spec.exposures)]
             ),
-            draw_scatter(bins, result, labels=names),
+            draw_scatter(bins, result, conf_level=level, labels=names),
         ),
         tables=(_panel_table(comparison, result, names, level),),
         guards=guards,
@@ -155,8 +155,8 @@ def draw_forest(
     n_obs = rows["n_obs"].max()
     caption = (
         f"{xlabel}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for the "
-        "comparison between units. Pooled and between mix lasting differences between units with what "
-        "changes inside them; the within estimate, net of the absorbed effects, does not."
+        "comparison between units. Pooled and between mix lasting differences between units with "
+        "what changes inside them; the within estimate, net of the absorbed effects, does not."
     )
     return draw_figure(
         ax, f"forest_{slug(term)}", caption=caption, alt=f"Estimates for {xlabel}. {said}."
@@ -164,25 +164,31 @@ def draw_forest(
 
 
 def draw_scatter(
-    bins: pd.DataFrame, result: PanelResult, *, labels: Mapping[str, str] | None = None
+    bins: pd.DataFrame,
+    result: PanelResult,
+    *,
+    conf_level: float = 0.95,
+    labels: Mapping[str, str] | None = None,
 ) -> Figure:
     """Bin means net of effects and other terms, with the fitted line."""
     names, term = labels or {}, result.terms[0]
-    slope = float(result.coef[0])
+    row = result.tidy(conf_level).iloc[0]
     ax = plot_within_scatter(
         bins,
         xlabel=axis_label(term, names, ", net of effects and other terms"),
         ylabel=axis_label(result.spec.outcome, names, ", net of the same"),
-        slope=slope,
+        estimate=row,
     )
     caption = (
         f"Each point is the mean of about {count(bins['n'].median())} of {count(bins['n'].sum())} "
         "rows, ordered by exposure, after the effects and all other terms are taken out; moved to "
-        f"the overall means. The line has the slope reported, {number(slope)}."
+        "the overall means. The line has the slope reported; the band spans its "
+        f"{100 * conf_level:g} % interval."
     )
     alt = (
         f"{len(bins)} bin means of {label(result.spec.outcome, names)} against "
-        f"{label(term, names)}, around a line of slope {number(slope)}."
+        f"{label(term, names)}, around a line of slope {number(row['estimate'], row['std_error'])} "
+        f"({100 * conf_level:g} % interval {interval(row['conf_low'], row['conf_high'])})."
     )
     return draw_figure(ax, "within_scatter", caption=caption, alt=alt)
 
@@ -225,7 +231,8 @@ def readable(guards: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
 def _readable(text: str, labels: Mapping[str, str]) -> str:
     if labels:
         longest_first = sorted(labels, key=len, reverse=True)
-        pattern = r"(?<!\w)(" + "|".join(map(re.escape, longest_first)) + r")(?!\w)"
+        known = "|".join(map(re.escape, longest_first))
+        pattern = rf"(?<!\w)((?:{known})(?:_(?:lag|lead)\d+)?)(?!\w)"
         text = re.sub(pattern, lambda match: words_of(match[1], labels), text)
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("->", "→")
 

@@ -10,18 +10,20 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.reporting.numbers import interval, label, number, split_unit
-from ex_cx.reporting.plots import shorten
-from ex_cx.reporting.theme import ACCENT, GREY, INK, LINE, PAPER, SOFT, WASH, axes, style
+from ex_cx.reporting.plots import room, shorten
+from ex_cx.reporting.theme import ACCENT, GREY, INK, LINE, SOFT, WASH, axes, style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = ["plot_paths"]
 
-_WIDTH, _BOX, _HIGH = 13.6, 2.7, 1.3
-_LEFT, _RIGHT = (_WIDTH - _BOX) / 2, (_WIDTH + _BOX) / 2
-_STEP, _FIRST = 1.95, 2.1
-_ALONG = 0.5  # how far along its arrow a label sits
+# Points on a canvas that is as wide as every other figure.
+_WIDTH = 547.0
+_BOX, _MIDDLE = 122.0, 150.0  # widths: of the boxes at the ends, of a mediator's box
+_LOW, _HIGH = 52.0, 66.0  # their heights
+_RISE, _STEP = 98.0, 80.0  # from the ends to the first mediator, from one mediator to the next
+_ENTER, _LEAVE = (_WIDTH - _MIDDLE) / 2, (_WIDTH + _MIDDLE) / 2
 
 
 def plot_paths(
@@ -41,100 +43,130 @@ def plot_paths(
 
     Notes
     -----
-    An arrow is solid and in the accent colour where its interval excludes zero, dashed and grey
-    where it does not.
+    An arrow is solid where its interval excludes zero, dashed where it does not. What runs through
+    the mediators, the answer, is in the accent colour. The first mediator is drawn on top.
     """
     names = labels or {}
     rows = tidy.set_index("term")
     mediators = [term[2:] for term in tidy["term"] if str(term).startswith("a:")]
-    top = _FIRST + _STEP * (len(mediators) - 1)
+    top = _RISE + _STEP * (len(mediators) - 1) + _HIGH / 2
     with style():
-        ax = axes(ax, 8.6, 0.56 * (top + 2.6))
-        ax.set_xlim(-0.1, _WIDTH + 0.1)
-        ax.set_ylim(-1.45, top + 0.75)
+        ax = axes(ax, (_WIDTH + 8) / 72, (top + 88) / 72)
+        ax.set_xlim(-2, _WIDTH + 2)
+        ax.set_ylim(-82, top + 2)
         ax.set_axis_off()
-        for i, name in enumerate(mediators):
-            _mediator(ax, _FIRST + _STEP * i, name, rows, names)
-        _arrow(ax, (_BOX, -0.2), (_WIDTH - _BOX, -0.2), rows.loc["direct"])
-        _edge_text(ax, _WIDTH / 2, -0.2, "direct", rows.loc["direct"])
-        _box(ax, 0, 0, label(exposure, names))
-        _box(ax, _WIDTH - _BOX, 0, label(outcome, names))
+        for at, name in enumerate(mediators):
+            _mediator(ax, name, at, len(mediators), rows, names)
+        _arrow(ax, [(_BOX, 0), (_WIDTH - _BOX, 0)], rows.loc["direct"])
+        _edge_text(ax, _WIDTH / 2, 0, "direct", rows.loc["direct"])
+        _box(ax, 0, 0, _BOX, _LOW, _named(label(exposure, names), 15))
+        _box(ax, _WIDTH - _BOX, 0, _BOX, _LOW, _named(label(outcome, names), 15))
         _whole(ax, rows, len(mediators))
     return ax
 
 
-def _mediator(ax: Axes, y: float, name: str, rows: pd.DataFrame, names: Mapping[str, str]) -> None:
+def _mediator(
+    ax: Axes, name: str, at: int, n: int, rows: pd.DataFrame, names: Mapping[str, str]
+) -> None:
+    """One mediator's box, the arrow into it and the arrow on to the outcome.
+
+    The arrows leave and reach the ends side by side, the topmost outermost, so none cross.
+    """
     a, b, through = (rows.loc[f"{kind}:{name}"] for kind in ("a", "b", "indirect"))
-    low = 0.15
-    _arrow(ax, (_BOX, low), (_LEFT, y), a)
-    _arrow(ax, (_RIGHT, y), (_WIDTH - _BOX, low), b)
-    rise = low + _ALONG * (y - low)
-    _edge_text(ax, _BOX + _ALONG * (_LEFT - _BOX), rise, "a", a)
-    _edge_text(ax, _WIDTH - _BOX - _ALONG * (_LEFT - _BOX), rise, "b", b)
-    _box(ax, _LEFT, y, label(name, names), below=through)
+    y = _RISE + _STEP * (n - 1 - at)
+    spread = np.linspace(0.22, 0.72, n)[at] if n > 1 else 0.5
+    up, down = _BOX * spread, _WIDTH - _BOX * spread
+    _arrow(ax, [(up, _LOW / 2), (up, y), (_ENTER, y)], a)
+    _arrow(ax, [(_LEAVE, y), (down, y), (down, _LOW / 2)], b)
+    inner = _BOX * (0.72 if n > 1 else 0.5)
+    _edge_text(ax, (inner + _ENTER) / 2 - 2, y, "a", a)
+    _edge_text(ax, (_WIDTH - inner + _LEAVE) / 2 + 2, y, "b", b)
+    shown = [
+        (f"indirect {_estimate(through)}", "bold", 9.5, ACCENT),
+        (_span(through), "normal", 8.5, SOFT),
+    ]
+    _box(ax, _ENTER, y, _MIDDLE, _HIGH, [*_named(label(name, names), 20, unit=False), *shown])
 
 
 def _whole(ax: Axes, rows: pd.DataFrame, n_mediators: int) -> None:
-    written = []
-    for term in ("indirect", "total"):
+    """The sums below the diagram: all that runs through mediators, and the total."""
+    indirect = "all indirect" if n_mediators > 1 else "indirect"
+    for x, term, name, ink in ((0.3, "indirect", indirect, ACCENT), (0.7, "total", "total", INK)):
         row = rows.loc[term]
-        name = "all indirect" if term == "indirect" and n_mediators > 1 else term
-        written.append(f"{name} {_estimate(row)} ({interval(row['conf_low'], row['conf_high'])})")
-    text = "   ·   ".join(written)
-    ax.text(_WIDTH / 2, -1.2, text, ha="center", va="center", color=INK, size=9.5)
+        place: dict[str, Any] = {"ha": "center", "va": "center", "parse_math": False}
+        text = f"{name} = {_estimate(row)}"
+        ax.text(_WIDTH * x, -56, text, color=ink, weight="bold", size=10, **place)
+        ax.text(_WIDTH * x, -71, _span(row), color=SOFT, size=8.5, **place)
 
 
-def _excludes_zero(row: pd.Series) -> bool:
-    return bool(row["conf_low"] > 0 or row["conf_high"] < 0)
+def _arrow(ax: Axes, corners: list[tuple[float, float]], row: pd.Series) -> None:
+    from matplotlib.patches import FancyArrowPatch, Path
 
-
-def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float], row: pd.Series) -> None:
-    from matplotlib.patches import FancyArrowPatch
-
-    clear = _excludes_zero(row)
+    clear = bool(row["conf_low"] > 0 or row["conf_high"] < 0)
+    line = Path(_rounded(np.array(corners))[0], _rounded(np.array(corners))[1])
     ax.add_patch(
         FancyArrowPatch(
-            start,
-            end,
-            arrowstyle="-|>",
-            mutation_scale=13,
-            shrinkA=0,
-            shrinkB=3,
-            linewidth=2.2 if clear else 1.6,
+            path=line,
+            arrowstyle="-|>,head_length=5,head_width=2.6",
+            linewidth=1.8,
             linestyle="solid" if clear else (0, (4, 3)),
-            color=ACCENT if clear else GREY,
+            facecolor=GREY,
+            edgecolor=GREY,
             zorder=1,
         )
     )
 
 
-def _box(ax: Axes, x: float, y: float, text: str, *, below: pd.Series | None = None) -> None:
-    """A named box with its unit, or with the indirect estimate `below` that runs through it."""
+def _rounded(corners: np.ndarray, radius: float = 9.0) -> tuple[np.ndarray, list[int]]:
+    """Vertices and codes of a line whose bends are rounded."""
+    from matplotlib.path import Path
+
+    points, codes = [corners[0]], [int(Path.MOVETO)]
+    for before, here, after in zip(corners[:-2], corners[1:-1], corners[2:], strict=True):
+        come = (here - before) / np.linalg.norm(here - before)
+        go = (after - here) / np.linalg.norm(after - here)
+        points += [here - radius * come, here, here + radius * go]
+        codes += [int(Path.LINETO), int(Path.CURVE3), int(Path.CURVE3)]
+    return np.array([*points, corners[-1]]), [*codes, int(Path.LINETO)]
+
+
+def _named(text: str, most: int, *, unit: bool = True) -> list[tuple[str, str, float, str]]:
+    """A box's name in at most two bold lines, and the unit that it is measured in."""
+    words, measured = split_unit(text)
+    wide = room(words, most)
+    flat = shorten(words, 3 * most)
+    lines = textwrap.wrap(flat, wide, max_lines=2, placeholder="…") or [shorten(flat, wide)]
+    shown = [(line, "bold", 9.5, INK) for line in lines]
+    return [*shown, (shorten(measured, 22), "normal", 8.5, SOFT)] if unit and measured else shown
+
+
+def _box(
+    ax: Axes,
+    x: float,
+    y: float,
+    width: float,
+    height: float,
+    lines: list[tuple[str, str, float, str]],
+) -> None:
+    """A box with its lines of text, each with weight, size and colour."""
     from matplotlib.patches import FancyBboxPatch
 
-    words, unit = split_unit(text)
     ax.add_patch(
         FancyBboxPatch(
-            (x, y - _HIGH / 2),
-            _BOX,
-            _HIGH,
-            boxstyle="round,pad=0,rounding_size=0.12",
+            (x, y - height / 2),
+            width,
+            height,
+            boxstyle="round,pad=0,rounding_size=6",
             facecolor=WASH,
             edgecolor=LINE,
-            linewidth=1.4,
+            linewidth=1.2,
             zorder=5,
         )
     )
     place: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 6, "parse_math": False}
-    colour = SOFT if below is None or not _excludes_zero(below) else ACCENT
-    bold = [(line, "bold", 9.0, INK) for line in textwrap.wrap(shorten(words, 44), 22)[:2]]
-    plain = [unit] if unit and below is None else []
-    if below is not None:
-        plain = [f"indirect {_estimate(below)}", interval(below["conf_low"], below["conf_high"])]
-    lines = [*bold, *((shorten(line, 30), "normal", 8.5, colour) for line in plain)]
-    spots = 0.29 * (np.arange(len(lines))[::-1] - (len(lines) - 1) / 2)
+    spots = 14.5 * (np.arange(len(lines))[::-1] - (len(lines) - 1) / 2)
     for spot, (line, weight, size, ink) in zip(spots, lines, strict=True):
-        ax.text(x + _BOX / 2, y + spot, line, weight=weight, size=size, color=ink, **place)
+        ax.text(x + width / 2, y + spot, line, weight=weight, size=size, color=ink, **place)
 
 
 def _estimate(row: pd.Series) -> str:
@@ -142,13 +174,13 @@ def _estimate(row: pd.Series) -> str:
     return number(row["estimate"], half if np.isfinite(half) else None)
 
 
+def _span(row: pd.Series) -> str:
+    return interval(row["conf_low"], row["conf_high"])
+
+
 def _edge_text(ax: Axes, x: float, y: float, name: str, row: pd.Series) -> None:
-    """`name = estimate` and its interval below, on a patch of paper that hides the arrow."""
-    colour = ACCENT if _excludes_zero(row) else INK
-    paper = {"facecolor": PAPER, "edgecolor": "none", "pad": 1.5}
-    shown = f"{name} = {_estimate(row)}"
-    span = interval(row["conf_low"], row["conf_high"])
-    place: dict[str, Any] = {"ha": "center", "va": "center"}
-    ax.text(x, y, f"{shown}\n{span}", color=PAPER, size=8.5, zorder=3, bbox=paper, **place)
-    ax.text(x, y + 0.19, shown, color=colour, weight="bold", size=9.5, zorder=4, **place)
-    ax.text(x, y - 0.2, span, color=SOFT, size=8.5, zorder=4, **place)
+    """`name = estimate` above an arrow, its interval below."""
+    place: dict[str, Any] = {"ha": "center", "parse_math": False}
+    text = f"{name} = {_estimate(row)}"
+    ax.text(x, y + 5, text, color=INK, weight="bold", size=10, va="bottom", **place)
+    ax.text(x, y - 6, _span(row), color=SOFT, size=8.5, va="top", **place)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,17 +101,26 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
     figure = ax.get_figure()
     if figure is None:
         raise RunError(f"The axes of figure {name!r} belong to no figure, so nothing is drawn.")
-    with style(), mpl.rc_context({"svg.hashsalt": name, "svg.id": name}):
+    with style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        # The reader's browser has letters that the font measured with lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(
             buffer,
             format="svg",
             dpi=160,
-            bbox_inches="tight",
-            pad_inches=0.06,
+            bbox_inches=None if figure.get_layout_engine() else "tight",
             metadata={"Date": None},
         )
-    svg = buffer.getvalue()
-    return Figure(name=name, svg=svg[svg.index("<svg") :], caption=caption, alt=alt)
+    return Figure(name=name, svg=_bare(buffer.getvalue(), name), caption=caption, alt=alt)
+
+
+def _bare(svg: str, name: str) -> str:
+    """The picture alone: no prolog, no metadata, and ids that are unique on a page of figures."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, count=1, flags=re.DOTALL)
+    used = set(re.findall(r'(?:url\(#|xlink:href="#)([^)"]+)', svg))
+    svg = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", svg)
+    return re.sub(r'(url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -10,10 +10,24 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["ACCENT", "GREY", "INK", "LINE", "PAPER", "SOFT", "WASH", "axes", "style", "themed"]
+__all__ = [
+    "ACCENT",
+    "GREY",
+    "INK",
+    "LINE",
+    "PAPER",
+    "SOFT",
+    "WASH",
+    "WIDE",
+    "axes",
+    "style",
+    "themed",
+]
 
 INK, SOFT, LINE, PAPER, WASH = "#1b1f24", "#59636e", "#dfe3e8", "#ffffff", "#f5f7f9"
 ACCENT, GREY = "#0b5cad", "#7a8490"
+WIDE = 7.6
+"""Width of every figure in inches, so that letters have one size throughout a page."""
 
 _VARIABLES = {
     INK: "--ink",
@@ -67,10 +81,17 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 
 
 def themed(svg: str) -> str:
-    """An SVG whose colours follow the page: each colour of the theme becomes its CSS variable."""
+    """An SVG whose colours follow the page: each colour of the theme becomes its CSS variable.
 
-    def follow(match: re.Match[str]) -> str:
+    >>> themed('<path style="fill: #0b5cad"/><text>#0b5cad</text>')
+    '<path style="fill: var(--main, #0b5cad)"/><text>#0b5cad</text>'
+    """
+
+    def colour(match: re.Match[str]) -> str:
         variable = _VARIABLES.get(match[0].lower())
         return f"var({variable}, {match[0]})" if variable else match[0]
 
-    return re.sub(r"#[0-9a-fA-F]{6}\b(?!\))", follow, svg)
+    def styled(match: re.Match[str]) -> str:
+        return re.sub(r"#[0-9a-fA-F]{6}\b", colour, match[0])
+
+    return re.sub(r'(?<= )style="[^"]*"', styled, svg)
