@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ex_cx.errors import some
 from ex_cx.linkage.audit import LinkAudit
 from ex_cx.linkage.panel import Panel
 from ex_cx.reporting.numbers import count, label, number
@@ -49,19 +50,19 @@ def audit_report(
     """
     names = labels or {}
     complete = panel.frame[list(columns)].notna().all(axis=1)
-    cells = panel.n_units * panel.n_periods
+    waves = len(np.unique(panel.period_codes))
+    cells = panel.n_units * waves
     guards = _guards(panel, audit, columns, names)
     share = 100 * complete.sum() / cells
     return Report(
         title=title or "Which rows are there, and which are not?",
         eyebrow="Study report · data audit" + (f" · {segment}" if segment else ""),
-        meta=f"{count(panel.n_units)} units x {count(panel.n_periods)} periods, "
+        meta=f"{count(panel.n_units)} units x {count(waves)} periods, "
         f"{count(len(panel))} unit-periods seen",
         answer=(
             f"{count(complete.sum())} of {count(cells)} possible unit-periods ({share:.0f} %) have "
-            f"a value in all {count(len(columns))} columns of the study; "
-            f"{count(len(panel) - complete.sum())} more are seen with a gap, "
-            f"{count(cells - len(panel))} are not seen at all."
+            f"a value in all {count(len(columns))} columns of the study. Seen with a gap: "
+            f"{count(len(panel) - complete.sum())}; not seen at all: {count(cells - len(panel))}."
         ),
         grade=_grade(guards),
         verdict="caution" if (guards["verdict"] != "clear").any() else "clear",
@@ -80,12 +81,15 @@ def audit_report(
 
 
 def draw_coverage(panel: Panel, columns: Sequence[str]) -> Figure:
-    """The panel's grid: where every column is observed."""
-    coverage = panel.coverage(columns)
+    """The panel's grid, of all periods in which any unit is seen: is every column observed?"""
+    whole = panel.coverage(columns)
+    coverage = whole[whole["period"].isin(panel.frame[panel.period].unique())]
     seen = int(coverage["observed"].sum())
+    skipped = whole.loc[~whole.index.isin(coverage.index), "period"].unique()
+    gap = f" No unit is seen in {some(skipped)}." if len(skipped) else ""
     caption = (
         f"One line a unit (n = {count(panel.n_units)}), one column a period. {count(seen)} of "
-        f"{count(len(coverage))} cells have a value in all {count(len(columns))} columns."
+        f"{count(len(coverage))} cells have a value in all {count(len(columns))} columns.{gap}"
     )
     ax = plot_coverage(coverage)
     return draw_figure(ax, "coverage", caption=caption, alt=f"Heat map. {caption}")
@@ -112,8 +116,13 @@ def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
     read = flow.groupby("source")["rows_in"].max().sum() if len(flow) else 0
     lost = flow["rows_lost"].sum() if len(flow) else 0
     held = audit.suppressed["suppressed"].sum() if len(audit.suppressed) else 0
+    gone = audit.flow.loc[audit.flow["step"] == "where", "rows_lost"].sum() if len(flow) else 0
+    filtered = (
+        f"; {count(gone)} linked unit-periods left out by the study's filters" if gone else ""
+    )
+    losses = f"{count(lost)} of them lost, each with its reason" if lost else "none of them lost"
     return (
-        (count(read), f"rows read, {count(lost)} of them lost, each with its reason"),
+        (count(read), f"rows read, {losses}{filtered}"),
         (f"{share:.0f} %", "of possible unit-periods complete in the study's columns"),
         (count(held), "values withheld because fewer than five people stand behind them"),
     )
@@ -149,7 +158,7 @@ def _closing(panel: Panel, columns: Sequence[str]) -> tuple[str, str, str]:
     gone = int((last < panel.n_periods - 1).sum())
     text = (
         f"{count(gone)} of {count(panel.n_units)} units have fewer than half of the columns in the "
-        "last period; what was seen of them before stays in the panel."
+        "last period. What was seen of them before stays in the panel."
     )
     return "Survivors only", text, "caution" if gone > MUCH_MISSING * panel.n_units else "clear"
 

@@ -72,8 +72,8 @@ def _forests(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         what = f"{label(str(outcome), labels)} per 1 more {label(str(term), labels)}"
         ax = plot_forest(part, group="where", accent="all units", labels=labels, xlabel=what)
         caption = (
-            f"{str(model).replace('_', ' ').capitalize()}: {what}, estimated in each segment by itself; "
-            f"{level:g} % intervals. Segments are not pooled."
+            f"{str(model).replace('_', ' ').capitalize()}: {what}, estimated in each segment by "
+            f"itself; {level:g} % intervals. Segments are not pooled."
         )
         figure = draw_figure(ax, f"forest_{len(figures) + 1}", caption=caption, alt=caption)
         figures.append({"svg": inline_svg(figure.svg, figure.alt), "caption": caption})

@@ -36,8 +36,8 @@ def answer_panel(
     >>> rows = pd.DataFrame({"term": "x", "estimator": ["within"], "estimate": [-1.52],
     ...     "conf_low": [-1.8], "conf_high": [-1.24], "conf_level": [0.95]})
     >>> answer_panel(rows, term="x", outcome="y", labels={"x": "Load (%)", "y": "NPS (points)"})
-    'Within units, Load higher by 1 percentage point is associated with NPS lower by 1.52 points (95 % \
-interval −1.80 to −1.24).'
+    'Within units, Load higher by 1 percentage point is associated with NPS lower by 1.52 points \
+(95 % interval −1.80 to −1.24).'
     """
     names = labels or {}
     row = row_of(comparison, term, estimator)
