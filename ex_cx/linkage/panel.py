@@ -172,6 +172,11 @@ class Panel:
 
     def where(self, mask: pd.Series | np.ndarray) -> Panel:
         """The rows where `mask` (one boolean per row of `frame`) is true."""
+        if isinstance(mask, pd.Series) and not mask.index.equals(self.frame.index):
+            raise PanelError(
+                "The mask's index is not that of `panel.frame`, whose rows are sorted: it may "
+                "belong to other rows. Build it from `panel.frame`."
+            )
         keep = np.asarray(mask)
         if keep.dtype != bool or keep.shape != (len(self.frame),):
             raise PanelError(

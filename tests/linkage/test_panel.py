@@ -277,5 +277,11 @@ def test_masks_that_are_none():
         panel.where(np.array([True]))
     assert "dtype bool and shape (1,)" in str(error.value)
     with pytest.raises(PanelError) as error:
+        panel.where(panel.frame.sort_values("nps")["nps"] > 20)
+    assert str(error.value) == (
+        "The mask's index is not that of `panel.frame`, whose rows are sorted: it may belong to "
+        "other rows. Build it from `panel.frame`."
+    )
+    with pytest.raises(PanelError) as error:
         panel.where(np.zeros(5, dtype=bool))
     assert str(error.value) == "The mask keeps none of the 5 rows. Loosen the condition."

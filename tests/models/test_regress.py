@@ -47,8 +47,11 @@ def _fit(rows, spec=SPEC, **roles):
 
 
 def _same(one, other, rtol=1e-10):
-    assert_allclose(one.coef, other.coef, rtol=rtol)
-    assert_allclose(one.vcov, other.vcov, rtol=10 * rtol)
+    """Coefficients and covariances agree, each relative to the errors it is read against."""
+    errors = np.sqrt(np.diag(other.vcov))
+    assert_allclose(one.coef / errors, other.coef / errors, rtol=rtol, atol=rtol)
+    scale = np.outer(errors, errors)
+    assert_allclose(one.vcov / scale, other.vcov / scale, rtol=0, atol=10 * rtol)
 
 
 # By hand
