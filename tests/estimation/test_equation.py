@@ -127,7 +127,8 @@ def test_scores_from_the_rows_and_from_the_moments_agree(monkeypatch):
     frame = _twoway("season", 0.5)
     panel = Panel.from_frame(frame, unit="unit", period="period")
     spec = PanelSpec(outcome="y", exposures=("x", "z"))
-    _, moments, names, absorbed = compress_panel(panel, spec)
+    compressed = compress_panel(panel, spec)
+    moments, names, absorbed = compressed.moments, compressed.terms, compressed.absorbed
     one = equation.fit_equation(moments, 0, [1, 2], names, absorbed)
     monkeypatch.setattr(equation, "ILL_CONDITIONED", 0.0)
     other = equation.fit_equation(moments, 0, [1, 2], names, absorbed)
