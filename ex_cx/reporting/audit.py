@@ -39,6 +39,7 @@ def audit_report(
     title: str = "",
     segment: str = "",
     labels: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
 ) -> Report:
     """The report of a data audit.
 
@@ -46,7 +47,7 @@ def audit_report(
     ----------
     panel, audit : the linked panel and the record of its linkage.
     columns : the columns looked at; the last one is drawn over time.
-    title, segment, labels : as in `panel_report`.
+    title, segment, labels, limits : as in `panel_report`.
     """
     names = labels or {}
     complete = panel.frame[list(columns)].notna().all(axis=1)
@@ -73,7 +74,7 @@ def audit_report(
         ),
         tables=_tables(panel, audit, columns, names),
         guards=guards,
-        limits=(NOT_SHOWN,),
+        limits=(*limits, NOT_SHOWN),
         method=(COUNTING,),
         results=pd.DataFrame(),
         counts={"unit-periods": len(panel), "complete unit-periods": int(complete.sum())},

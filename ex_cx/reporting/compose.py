@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -41,6 +41,7 @@ def panel_report(
     title: str = "",
     segment: str = "",
     labels: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
 ) -> Report:
     """The report of a panel regression; its first exposure is the headline.
 
@@ -51,6 +52,7 @@ def panel_report(
     title : the question; empty: made from the labels.
     segment : which units, for the head; empty: all.
     labels : column -> reader's name, ending on its unit in brackets.
+    limits : what these data cannot show; said before what no such study can show.
     """
     names = labels or {}
     spec, term = result.spec, result.terms[0]
@@ -64,7 +66,7 @@ def panel_report(
     return Report(
         title=title or f"Does {words_of(spec.outcome, names)} move with {words_of(term, names)}?",
         eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
-        meta=_meta(result, of),
+        meta=_meta(result, of, names),
         answer=answer_panel(
             comparison, term=term, outcome=spec.outcome, estimator=spec.estimator, labels=names
         ),
@@ -80,8 +82,8 @@ def panel_report(
         ),
         tables=(_panel_table(comparison, result, names, level),),
         guards=guards,
-        limits=(NOT_AN_EFFECT,),
-        method=_panel_method(result),
+        limits=(*limits, NOT_AN_EFFECT),
+        method=_panel_method(result, names),
         results=answers.assign(headline=headline),
         counts=_counts(result),
     )
@@ -95,6 +97,7 @@ def mediation_report(
     title: str = "",
     segment: str = "",
     labels: Mapping[str, str] | None = None,
+    limits: Sequence[str] = (),
 ) -> Report:
     """The report of a mediation; arguments as in `panel_report`."""
     names = labels or {}
@@ -111,7 +114,7 @@ def mediation_report(
         or f"Through what does {words_of(spec.exposure, names)} reach "
         f"{words_of(spec.outcome, names)}?",
         eyebrow="Study report · mediation" + (f" · {segment}" if segment else ""),
-        meta=_meta(result, f"{ends} through {through}"),
+        meta=_meta(result, f"{ends} through {through}", names),
         answer=answer_mediation(
             tidy,
             exposure=spec.exposure,
@@ -126,8 +129,8 @@ def mediation_report(
         figures=(draw_paths(result, conf_level=conf_level, labels=names),),
         tables=(_mediation_table(tidy, result, names),),
         guards=guards,
-        limits=(ASSUMPTIONS,),
-        method=_mediation_method(result),
+        limits=(*limits, ASSUMPTIONS),
+        method=_mediation_method(result, names),
         results=answers.assign(headline=answers["term"] == "indirect"),
         counts=_counts(result),
     )
@@ -237,11 +240,13 @@ def _readable(text: str, labels: Mapping[str, str]) -> str:
     return re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("->", "→")
 
 
-def _meta(result: PanelResult | MediationResult, what: str) -> str:
+def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, str]) -> str:
+    weights = result.spec.weights
+    weighted = f", weighted by {words_of(weights, names)}" if weights else ""
     periods = "period" if result.n_periods == 1 else "periods"
     return (
         f"{what} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
-        f"{count(result.n_obs)} rows used"
+        f"{count(result.n_obs)} rows used{weighted}"
     )
 
 
@@ -325,7 +330,7 @@ def _path_name(term: str, names: Mapping[str, str]) -> str:
     return f"{words[kind]} {label(mediator, names)}" if mediator else kind.replace("_", " ")
 
 
-def _panel_method(result: PanelResult) -> tuple[str, ...]:
+def _panel_method(result: PanelResult, names: Mapping[str, str]) -> tuple[str, ...]:
     effects = result.glance()["absorbed"].iloc[0]
     estimator = result.spec.estimator.replace("_", " ")
     model = (
@@ -336,11 +341,17 @@ def _panel_method(result: PanelResult) -> tuple[str, ...]:
         model,
         f"Standard errors {result.convention} ({count(result.n_clusters)} clusters).",
         "Between: least squares on unit averages. Pooled: one constant.",
-        *(f"Note: {warning}." for warning in result.warnings),
+        *_weighting(result, names),
+        *(f"Note: {_readable(warning, names)}." for warning in result.warnings),
     )
 
 
-def _mediation_method(result: MediationResult) -> tuple[str, ...]:
+def _weighting(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
+    weights = result.spec.weights
+    return (f"Weighted: each row counts by {label(weights, names)}.",) if weights else ()
+
+
+def _mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
     glance = result.glance().iloc[0]
     model = (
         "$m = a x + c_m' z + \\text{effects} + e_m$, "
@@ -355,7 +366,8 @@ def _mediation_method(result: MediationResult) -> tuple[str, ...]:
         model,
         f"Effects absorbed in every equation: {glance['absorbed']}.",
         draws,
-        *(f"Note: {warning}." for warning in result.warnings),
+        *_weighting(result, names),
+        *(f"Note: {_readable(warning, names)}." for warning in result.warnings),
     )
 
 

@@ -19,7 +19,7 @@ from ex_cx.linkage.sources import read_table, shared_path
 from ex_cx.studies.layout import read_json, write_json, write_parquet
 from ex_cx.studies.manifest import file_sha256
 from ex_cx.studies.parameters import DataParameters, base_columns, parse_segment
-from ex_cx.studies.study import LoadedStudy, load_study
+from ex_cx.studies.study import LoadedStudy, Study, load_study
 from ex_cx.studies.validation import Location
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "open_data",
     "segment_values",
     "store_linked",
+    "study_limits",
 ]
 
 EMBEDDED = "embedded:"
@@ -169,9 +170,19 @@ def open_data(parameters: DataParameters) -> Linked:
 
 def column_labels(parameters: DataParameters) -> dict[str, str]:
     """What to call columns: as the parameters say, else as the study file of the data says."""
+    study = _study_of(parameters)
+    return {**(study.labels if study else {}), **parameters.labels}
+
+
+def study_limits(parameters: DataParameters) -> tuple[str, ...]:
+    """What the study cannot show: as the parameters say, else as the study file says."""
+    study = _study_of(parameters)
+    return parameters.limits or (study.limits if study else ())
+
+
+def _study_of(parameters: DataParameters) -> Study | None:
     source = _source_path(parameters.panel_path)
-    is_study = source.suffix.lower() in STUDY_ENDINGS
-    return {**(load_study(source).study.labels if is_study else {}), **parameters.labels}
+    return load_study(source).study if source.suffix.lower() in STUDY_ENDINGS else None
 
 
 def _source_path(panel_path: str) -> Path:

@@ -30,6 +30,11 @@ def _split(value: object) -> object:
     return tuple(value) if isinstance(value, list) else value
 
 
+def _sentences(value: object) -> object:
+    return (value,) if isinstance(value, str) and value else _split(value)
+
+
+Sentences = Annotated[tuple[str, ...], BeforeValidator(_sentences)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Effects = Annotated[tuple[Literal["unit", "period"], ...], BeforeValidator(_split)]
 Level = Annotated[float, Field(gt=0, lt=1)]
@@ -47,6 +52,7 @@ class DataParameters(Strict):
     unit, period : key columns of a table; linked sources always have `unit` and `period`.
     segment : `column=value` keeps those rows only; empty keeps all.
     labels : column -> what to call it in sentences and figures.
+    limits : what the study cannot show, in sentences that the report repeats.
     title : the report's heading; empty lets the notebook word one.
     run_dir : folder that receives the report's parts; empty only shows them.
     """
@@ -57,6 +63,7 @@ class DataParameters(Strict):
     period: str = "period"
     segment: str = ""
     labels: dict[str, str] = Field(default_factory=dict)
+    limits: Sentences = ()
     title: str = ""
     run_dir: str = ""
 

@@ -125,6 +125,7 @@ def _settings(study: Study, notebook: str) -> dict[str, _Setting]:
         "period": (study.period, ("period",)),
         "cluster": (study.cluster, ("cluster",)),
         "labels": (dict(study.labels), ("labels",)),
+        "limits": (list(study.limits), ("limits",)),
         "weights": (roles.weights, ("roles", "weights")),
         "exposures": (list(roles.exposures), ("roles", "exposures")),
         "mediators": (list(roles.mediators), ("roles", "mediators")),

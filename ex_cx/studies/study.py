@@ -86,6 +86,7 @@ class Study(Strict):
     segments : columns whose every value gets runs of its own: a list, or column -> notebooks.
     notebooks : which are run; each outcome (and in mediation each exposure) is a run.
     labels : column -> what to call it in sentences and figures.
+    limits : what the study cannot show, in sentences that every report repeats.
     defaults : parameters of all runs, or notebook -> parameters.
     grid : parameter -> list of values that are all run, or notebook -> such a mapping.
     runs : further single runs.
@@ -103,6 +104,7 @@ class Study(Strict):
     )
     notebooks: tuple[NotebookName, ...] = ()
     labels: dict[str, str] = Field(default_factory=dict)
+    limits: tuple[str, ...] = ()
     defaults: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Any] = Field(default_factory=dict)
     runs: tuple[ExtraRun, ...] = ()

@@ -51,6 +51,7 @@ def test_report_of_the_schools_has_the_estimate_of_the_model(folder, linked):
     assert written["counts"]["rows used"] == 5_039
     page = (folder / f"panel_regression--{SPEC.outcome}" / "report.html").read_text()
     assert written["answer"].split(" (")[0] in page
+    assert "In 2017 half of the teacher measure is an inspection of the school." in page
 
 
 def test_results_of_all_runs_are_pooled(folder, linked):

@@ -20,6 +20,14 @@ def test_study_file_is_valid_and_named_as_its_folder(study_file, study):
     assert beside == {"study.yaml", "README.md"}  # the data come by --data-root
 
 
+@pytest.mark.parametrize("study", ["nyc_schools", "nhs_trusts", "bank_calls"])
+def test_every_run_is_told_what_the_study_cannot_show(study_file, study):
+    loaded = load_study(study_file(study))
+    runs = plan_runs(loaded, dict.fromkeys(loaded.study.segments, ["X"]))
+    assert loaded.study.limits
+    assert all(run.parameters.limits == loaded.study.limits for run in runs)
+
+
 def test_a_run_may_weigh_its_rows_otherwise(study_file):
     runs = plan_runs(load_study(study_file("nhs_trusts")), {})
     weights = {run.name: run.parameters.weights for run in runs if run.notebook != "data_audit"}
