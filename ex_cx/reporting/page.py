@@ -5,6 +5,7 @@ Pages ask nothing of the network, run no script, follow light and dark, and prin
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from ex_cx.reporting.clean import cleaned
 from ex_cx.reporting.numbers import count
+from ex_cx.reporting.report import SHOWN
 from ex_cx.reporting.tables import html_table
 from ex_cx.reporting.theme import themed
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["mathml", "notebook_body", "render_page", "report_body"]
 
 VERDICTS = {"clear": "clear", "caution": "caution", "limits": "limits the claim"}
+SIGNS = {"clear": "●", "caution": "▲", "limits": "■"}
 
 
 def render_page(
@@ -49,15 +53,18 @@ def render_page(
         figure["name"]: (folder / "figures" / f"{figure['name']}.svg").read_text(encoding="utf-8")
         for figure in report["figures"]
     }
+    study = str(manifest.get("title") or manifest.get("study") or "")
     day = dated or str(manifest.get("started", ""))[:10]
     record = template("record.html.j2").render(
         **_record(manifest, report.get("counts", {})), notebook=Markup(notebook_html)
     )
-    body = Markup(report_body(report, svgs, dated=day)) + Markup(record)
+    body = Markup(report_body(report, svgs, dated=day, study=study)) + Markup(record)
     return whole_page(report["title"], body, embedded=manifest)
 
 
-def report_body(report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: str = "") -> str:
+def report_body(
+    report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: str = "", study: str = ""
+) -> str:
     """Title to method, as HTML: what a notebook shows and what a page is built around."""
     from markupsafe import Markup
 
@@ -71,6 +78,7 @@ def report_body(report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: st
                 pd.DataFrame(table["rows"], columns=table["columns"]),
                 table["caption"],
                 text_columns=table["text_columns"],
+                answer_rows=table["answer_rows"],
             )
         )
         for table in report["tables"]
@@ -81,6 +89,8 @@ def report_body(report: Mapping[str, Any], svgs: Mapping[str, str], *, dated: st
         tables=tables,
         guards=[{**g, "finding": parts_of(g["finding"])} for g in report["guards"]],
         words=VERDICTS,
+        signs=SIGNS,
+        study=study,
         method=[Markup(mathml(line)) for line in report["method"]],
         dated=dated,
     )
@@ -112,7 +122,11 @@ def whole_page(title: str, body: Markup, *, embedded: Mapping[str, Any] | None =
 
 
 def notebook_body(path: Path | str) -> str:
-    """The cells of an executed notebook as HTML: code folded, outputs open, formulae as MathML."""
+    """The cells of an executed notebook as HTML: code folded, outputs open, formulae as MathML.
+
+    Outputs keep their tables and text; scripts, styles and links are left out. A report that the
+    notebook shows is not repeated.
+    """
     import nbformat
     from nbconvert import HTMLExporter
 
@@ -120,12 +134,29 @@ def notebook_body(path: Path | str) -> str:
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             cell.source = mathml(cell.source, escape=False)
+        for output in cell.get("outputs", []):
+            _harmless(output)
     exporter = HTMLExporter(
         template_file=str(files("ex_cx.reporting") / "templates" / "notebook.html.j2"),
         exclude_anchor_links=True,
     )
     body, _ = exporter.from_notebook_node(notebook)
     return _demoted(body)
+
+
+def _harmless(output: Any) -> None:
+    """Make an output's HTML safe and its drawings pictures, in place."""
+    data = output.get("data", {})
+    if "text/html" in data:
+        shown = "<p>The report above.</p>" if SHOWN in data["text/html"] else data["text/html"]
+        data["text/html"] = cleaned(shown)
+    if "image/svg+xml" in data:
+        alt = output.get("metadata", {}).get("image/svg+xml", {}).get("alt", "")
+        drawing = base64.b64encode(data.pop("image/svg+xml").encode()).decode()
+        data["text/html"] = (
+            f'<img alt="{html.escape(alt or "Figure of the notebook")}" '
+            f'src="data:image/svg+xml;base64,{drawing}">'
+        )
 
 
 def mathml(text: str, *, escape: bool = True) -> str:

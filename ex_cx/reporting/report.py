@@ -25,6 +25,9 @@ __all__ = ["Figure", "Report", "Table", "draw_figure", "write_report_parts"]
 
 Verdict = Literal["clear", "caution", "limits"]
 
+SHOWN = "<!-- ex_cx report -->"
+"""Marks a report shown in a notebook, which the page of a run need not repeat."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
@@ -35,18 +38,26 @@ class Figure:
     caption: str
     alt: str
 
-    def _repr_svg_(self) -> str:
-        return self.svg
+    def _repr_svg_(self) -> tuple[str, dict[str, str]]:
+        return self.svg, {"alt": self.alt}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Table:
-    """A table for readers; `frame` holds what is shown, `text_columns` are set flush left."""
+    """A table for readers.
+
+    Attributes
+    ----------
+    frame : what is shown.
+    text_columns : set flush left.
+    answer_rows : positions of the rows that hold the answer, set in bold.
+    """
 
     name: str
     frame: pd.DataFrame
     caption: str
     text_columns: tuple[str, ...] = ()
+    answer_rows: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,7 +96,9 @@ class Report:
     def _repr_html_(self) -> str:
         from ex_cx.reporting.page import report_body
 
-        return report_body(as_json(self), {figure.name: figure.svg for figure in self.figures})
+        return SHOWN + report_body(
+            as_json(self), {figure.name: figure.svg for figure in self.figures}
+        )
 
 
 def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
@@ -139,6 +152,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "name": t.name,
                 "caption": t.caption,
                 "text_columns": list(t.text_columns),
+                "answer_rows": list(t.answer_rows),
                 **_frame(t.frame),
             }
             for t in report.tables

@@ -62,28 +62,35 @@ def format_tidy(tidy: pd.DataFrame, labels: Mapping[str, str] | None = None) -> 
 
 
 def html_table(
-    frame: pd.DataFrame, caption: str, *, text_columns: Sequence[str] = (), css: str = ""
+    frame: pd.DataFrame,
+    caption: str,
+    *,
+    text_columns: Sequence[str] = (),
+    answer_rows: Sequence[int] = (),
 ) -> str:
     """An accessible table: caption, scoped headers, every cell escaped, scrolls where narrow.
 
     Parameters
     ----------
     text_columns : columns set flush left; the first column and those of text are anyway.
-    css : class of the table.
+    answer_rows : positions of the rows that hold the answer, set in bold.
     """
     left = {frame.columns[0], *text_columns} if len(frame.columns) else set()
     heads = "".join(
         f'<th scope="col"{_left(name in left)}>{_cell(name)}</th>' for name in frame.columns
     )
     body = []
-    for row in frame.itertuples(index=False):
-        cells = zip(frame.columns, row, strict=True)
-        body.append("".join(f"<td{_left(n in left)}>{_cell(v)}</td>" for n, v in cells))
-    lines = "".join(f"<tr>{row}</tr>" for row in body)
+    for position, row in enumerate(frame.itertuples(index=False)):
+        head, *values = row if len(row) else ("",)
+        cells = zip(frame.columns[1:], values, strict=True)
+        line = "".join(f"<td{_left(n in left)}>{_cell(v)}</td>" for n, v in cells)
+        answer = ' class="answers"' if position in answer_rows else ""
+        body.append(f'<tr{answer}><th scope="row" class="l">{_cell(head)}</th>{line}</tr>')
+    lines = "".join(body)
     name = html.escape(caption, quote=True)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
-        f"<table{f' class={css!r}' if css else ''}><caption>{_cell(caption)}</caption>"
+        f"<table><caption><span>{_cell(caption)}</span></caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 

@@ -63,9 +63,9 @@ def style() -> Iterator[None]:
         "grid.color": LINE,
         "grid.linewidth": 0.8,
         "svg.fonttype": "none",
-        "figure.facecolor": "none",
+        "figure.facecolor": PAPER,
         "axes.facecolor": "none",
-        "savefig.facecolor": "none",
+        "savefig.facecolor": PAPER,
     }
     with mpl.rc_context(settings):
         yield
