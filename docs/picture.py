@@ -13,18 +13,17 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WIDTH, HEIGHT, SCALE = 1080, 1240, 1.5
 
 
-def newest_report() -> Path:
-    """The last panel regression of the demo."""
-    found = REPOSITORY.glob("runs/contact_centre/panel_regression*/report.html")
-    reports = sorted(found, key=lambda path: path.stat().st_mtime)
-    if not reports:
-        sys.exit("There is no report under runs/contact_centre. Run `make demo` first.")
-    return reports[-1]
+def demo_report() -> Path:
+    """The first regression of the demo."""
+    report = REPOSITORY / "runs" / "contact_centre" / "panel_regression--cx_nps" / "report.html"
+    if not report.exists():
+        sys.exit(f"There is no {report.relative_to(REPOSITORY)}. Run `make demo` first.")
+    return report
 
 
 def main() -> None:
     """Open the page as a reader would and keep what the first screen shows."""
-    report = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else newest_report()
+    report = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else demo_report()
     browser_path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser_path is None:
         sys.exit(f"No browser found; looked for {', '.join(BROWSERS)}.")
