@@ -327,7 +327,9 @@ def _cluster_codes(
             f"{int(labels.isna().sum())} of {len(rows)} rows used have no value of the cluster "
             f"{name!r}. Fill it in, or leave these rows out."
         )
-    codes = pd.factorize(labels.astype(str), sort=True)[0].astype(np.int64)
+    found, names = pd.factorize(labels)
+    order = np.argsort(np.array([str(label) for label in names]), kind="stable")
+    codes = np.argsort(order)[found]
     low, high = (np.full(int(units.max()) + 1, fill) for fill in (codes.max() + 1, -1))
     np.minimum.at(low, units, codes)
     np.maximum.at(high, units, codes)

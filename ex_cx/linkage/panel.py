@@ -323,9 +323,8 @@ def _check_unique(
 ) -> None:
     repeated = np.flatnonzero((np.diff(unit_codes) == 0) & (np.diff(position) == 0))
     if len(repeated):
-        where = [
-            f"{rows[unit].iloc[i]}, {rows[period].iloc[i]}" for i in dict.fromkeys(repeated[:3])
-        ]
+        keys = rows[[unit, period]].iloc[repeated].drop_duplicates()
+        where = [f"{who}, {when}" for who, when in keys.itertuples(index=False)]
         raise PanelError(
             f"{len(repeated)} of {len(rows)} rows repeat a {unit} and {period} already there "
             f"(first: {some(where)}). Aggregate them, or add what tells them apart to the unit."

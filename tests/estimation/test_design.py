@@ -71,6 +71,13 @@ def test_rows_are_sorted_by_cluster_and_unit():
     assert_array_equal(design.columns[1], ROWS["x"].iloc[design.source])
 
 
+def test_clusters_are_ordered_as_text_and_kept_apart_by_type():
+    labels = pd.Series([10, 10, 10, 2, 2, 2, "2", "2"], dtype=object)
+    design = _design(_panel(ROWS.assign(site=labels)), cluster="site")
+    assert design.n_clusters == 3
+    assert ROWS["unit"].iloc[design.source[design.cluster_starts]].tolist() == ["A", "B", "C"]
+
+
 def test_a_specs_roles_come_before_the_panels():
     panel = _panel(cluster="unit", weights="w")
     assert _design(panel).n_clusters == 3

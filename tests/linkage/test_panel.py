@@ -256,6 +256,11 @@ def test_a_unit_and_period_twice():
     )
 
 
+def test_a_unit_and_period_many_times_is_named_once():
+    many = pd.concat([ROWS] * 2 + [ROWS.head(1)] * 3)
+    assert "(first: 'A, 2024-01', 'A, 2024-02', 'A, 2024-04' and 2 more)" in _message(many)
+
+
 def test_weights_that_are_none():
     assert _message(ROWS.assign(n=[1.0, -2, np.inf, 3, np.nan]), weights="n") == (
         "2 of 5 weights in 'n' are negative or infinite (row positions '1', '2'). Weights must be "
