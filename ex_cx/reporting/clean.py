@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import html
+import re
 from html.parser import HTMLParser
 
 __all__ = ["cleaned"]
 
 _KEPT = frozenset(
-    (
-        "a b blockquote br caption code col colgroup dd details div dl dt em figcaption figure h1 "
-        "h2 h3 h4 h5 h6 hr i li math mfrac mi mn mo mover mrow mspace msqrt mstyle msub msubsup "
-        "msup mtable mtd mtext mtr munder munderover ol p pre q s small span strong sub summary "
-        "sup table tbody td tfoot th thead tr u ul var"
-    ).split()  # noqa: SIM905
+    re.findall(
+        r"\w+",
+        """
+        a b blockquote br caption code col colgroup dd details div dl dt em figcaption figure h1
+        h2 h3 h4 h5 h6 hr i li math mfrac mi mn mo mover mrow mspace msqrt mstyle msub msubsup
+        msup mtable mtd mtext mtr munder munderover ol p pre q s small span strong sub summary
+        sup table tbody td tfoot th thead tr u ul var
+        """,
+    )
 )
 _VOID = frozenset(("br", "col", "hr"))
 _SILENT = frozenset(("iframe", "noscript", "object", "script", "style", "svg", "template", "title"))

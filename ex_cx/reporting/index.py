@@ -64,7 +64,7 @@ def _forests(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for card in cards:
         labels |= card.get("labels", {})
     frame = pd.DataFrame(rows)
-    figures = []
+    figures: list[dict[str, Any]] = []
     for (model, outcome, term), part in frame.groupby(["model", "outcome", "term"], sort=False):
         if part["where"].nunique() < 2:
             continue

@@ -35,9 +35,11 @@ def number(value: float, spread: float | None = None) -> str:
 def interval(low: float, high: float) -> str:
     """Both ends with the digits that the width deserves.
 
-    >>> interval(-0.1042, 0.0751)
-    '−0.104 to 0.075'
+    >>> interval(-0.1042, 0.0751), interval(float("nan"), float("nan"))
+    ('−0.104 to 0.075', 'no interval')
     """
+    if math.isnan(low) and math.isnan(high):
+        return "no interval"
     spread = (high - low) / 2 if math.isfinite(high - low) else None
     return f"{number(low, spread)} to {number(high, spread)}"
 

@@ -47,7 +47,7 @@ def plot_paths(
     the mediators, the answer, is in the accent colour. The first mediator is drawn on top.
     """
     names = labels or {}
-    rows = tidy.set_index("term")
+    rows = {str(row["term"]): row for _, row in tidy.iterrows()}
     mediators = [term[2:] for term in tidy["term"] if str(term).startswith("a:")]
     top = _RISE + _STEP * (len(mediators) - 1) + _HIGH / 2
     with style():
@@ -57,8 +57,8 @@ def plot_paths(
         ax.set_axis_off()
         for at, name in enumerate(mediators):
             _mediator(ax, name, at, len(mediators), rows, names)
-        _arrow(ax, [(_BOX, 0), (_WIDTH - _BOX, 0)], rows.loc["direct"])
-        _edge_text(ax, _WIDTH / 2, 0, "direct", rows.loc["direct"])
+        _arrow(ax, [(_BOX, 0), (_WIDTH - _BOX, 0)], rows["direct"])
+        _edge_text(ax, _WIDTH / 2, 0, "direct", rows["direct"])
         _box(ax, 0, 0, _BOX, _LOW, _named(label(exposure, names), 15))
         _box(ax, _WIDTH - _BOX, 0, _BOX, _LOW, _named(label(outcome, names), 15))
         _whole(ax, rows, len(mediators))
@@ -66,13 +66,13 @@ def plot_paths(
 
 
 def _mediator(
-    ax: Axes, name: str, at: int, n: int, rows: pd.DataFrame, names: Mapping[str, str]
+    ax: Axes, name: str, at: int, n: int, rows: Mapping[str, pd.Series], names: Mapping[str, str]
 ) -> None:
     """One mediator's box, the arrow into it and the arrow on to the outcome.
 
     The arrows leave and reach the ends side by side, the topmost outermost, so none cross.
     """
-    a, b, through = (rows.loc[f"{kind}:{name}"] for kind in ("a", "b", "indirect"))
+    a, b, through = (rows[f"{kind}:{name}"] for kind in ("a", "b", "indirect"))
     y = _RISE + _STEP * (n - 1 - at)
     spread = np.linspace(0.22, 0.72, n)[at] if n > 1 else 0.5
     up, down = _BOX * spread, _WIDTH - _BOX * spread
@@ -88,11 +88,11 @@ def _mediator(
     _box(ax, _ENTER, y, _MIDDLE, _HIGH, [*_named(label(name, names), 20, unit=False), *shown])
 
 
-def _whole(ax: Axes, rows: pd.DataFrame, n_mediators: int) -> None:
+def _whole(ax: Axes, rows: Mapping[str, pd.Series], n_mediators: int) -> None:
     """The sums below the diagram: all that runs through mediators, and the total."""
     indirect = "all indirect" if n_mediators > 1 else "indirect"
     for x, term, name, ink in ((0.3, "indirect", indirect, ACCENT), (0.7, "total", "total", INK)):
-        row = rows.loc[term]
+        row = rows[term]
         place: dict[str, Any] = {"ha": "center", "va": "center", "parse_math": False}
         text = f"{name} = {_estimate(row)}"
         ax.text(_WIDTH * x, -56, text, color=ink, weight="bold", size=10, **place)
@@ -100,13 +100,13 @@ def _whole(ax: Axes, rows: pd.DataFrame, n_mediators: int) -> None:
 
 
 def _arrow(ax: Axes, corners: list[tuple[float, float]], row: pd.Series) -> None:
-    from matplotlib.patches import FancyArrowPatch, Path
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
 
     clear = bool(row["conf_low"] > 0 or row["conf_high"] < 0)
-    line = Path(_rounded(np.array(corners))[0], _rounded(np.array(corners))[1])
     ax.add_patch(
         FancyArrowPatch(
-            path=line,
+            path=Path(*_rounded(np.array(corners))),
             arrowstyle="-|>,head_length=5,head_width=2.6",
             linewidth=1.8,
             linestyle="solid" if clear else (0, (4, 3)),
@@ -133,9 +133,9 @@ def _rounded(corners: np.ndarray, radius: float = 9.0) -> tuple[np.ndarray, list
 def _named(text: str, most: int, *, unit: bool = True) -> list[tuple[str, str, float, str]]:
     """A box's name in at most two bold lines, and the unit that it is measured in."""
     words, measured = split_unit(text)
-    wide = room(words, most)
-    flat = shorten(words, 3 * most)
-    lines = textwrap.wrap(flat, wide, max_lines=2, placeholder="…") or [shorten(flat, wide)]
+    lines = textwrap.wrap(shorten(words, 6 * most), room(words, most)) or [""]
+    if len(lines) > 2:
+        lines = [lines[0], lines[1][: room(words, most) - 1].rstrip("….") + "…"]
     shown = [(line, "bold", 9.5, INK) for line in lines]
     return [*shown, (shorten(measured, 22), "normal", 8.5, SOFT)] if unit and measured else shown
 

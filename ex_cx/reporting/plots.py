@@ -117,7 +117,11 @@ def _forest_row(ax: Axes, y: float, row: pd.Series, group: str, is_answer: bool)
     _left(ax, y + (0.14 if sub else 0), head, colour if is_answer else INK, "bold")
     if sub:
         _left(ax, y - 0.26, sub, SOFT, "normal", size=8.5)
-    right = {"transform": ax.get_yaxis_transform(), "ha": "left", "parse_math": False}
+    right: dict[str, Any] = {
+        "transform": ax.get_yaxis_transform(),
+        "ha": "left",
+        "parse_math": False,
+    }
     shown = number(row["estimate"], (high - low) / 2)
     ax.text(1.03, y + 0.14, shown, color=colour if is_answer else INK, weight="bold", **right)
     ax.text(1.03, y - 0.26, interval(low, high), color=SOFT, size=8.5, **right)
@@ -145,7 +149,8 @@ def _frame_forest(ax: Axes, lowest: float, xlabel: str) -> None:
     ax.grid(axis="x")
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.tick_params(length=0)
-    ax.set_xlabel(shorten(xlabel, 90), parse_math=False)
+    ax.locator_params(axis="x", nbins=7)
+    ax.set_xlabel(shorten(xlabel, 76), parse_math=False)
 
 
 def plot_within_scatter(
@@ -258,7 +263,7 @@ def _missing_cells(ax: Axes, seen: np.ndarray) -> None:
 def _coverage_ticks(ax: Axes, wide: pd.DataFrame, few: bool) -> None:
     step = -(-len(wide.columns) // 8)
     at = np.arange(0, len(wide.columns), step)
-    texts = [shorten(wide.columns[i], 10) for i in at]
+    texts = [shorten(name, 10) for name in wide.columns[::step]]
     ax.set_xticks(at + 0.5, texts, rotation=0, parse_math=False)
     if few:
         texts = [shorten(name, 22) for name in wide.index]
@@ -284,7 +289,7 @@ def plot_trajectories(
     """Every unit's course in grey, and the mean of the units in the accent colour.
 
     A line breaks where its unit lacks a period that others have; periods lie at their place in the
-    calendar.
+    calendar. Of more than 60 units, 60 from all along their order are drawn; the mean is of all.
     """
     import seaborn as sns
     from matplotlib.collections import LineCollection
@@ -292,13 +297,15 @@ def plot_trajectories(
     rows = frame[[unit, period, value]].dropna()
     ticks = _calendar(rows[period])
     rows = rows.assign(_x=rows[period].map(ticks).astype(float))
-    lines, alone = _courses(rows, unit, value, np.array(sorted(ticks.values()), float))
+    units = np.sort(rows[unit].unique())
+    drawn = units[np.unique(np.linspace(0, len(units) - 1, _MANY_UNITS).round().astype(int))]
+    lines, alone = _courses(
+        rows[rows[unit].isin(drawn)], unit, value, np.array(sorted(ticks.values()), float)
+    )
     with style():
         ax = axes(ax, WIDE, 3.5)
-        many = rows[unit].nunique() > _MANY_UNITS * 3
-        look: dict[str, Any] = {"alpha": 0.15 if many else 0.4, "rasterized": many}
-        ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, **look))
-        ax.plot(*alone.T, "o", color=GREY, markersize=2, markeredgewidth=0, **look)
+        ax.add_collection(LineCollection(lines, colors=GREY, linewidths=0.8, alpha=0.4))
+        ax.plot(*alone.T, "o", color=GREY, markersize=2, markeredgewidth=0, alpha=0.4)
         sns.lineplot(
             data=rows, x="_x", y=value, estimator="mean", errorbar=None, color=ACCENT,
             linewidth=2.4, ax=ax,
@@ -309,7 +316,8 @@ def plot_trajectories(
         ax.set_xticks([ticks[name] for name in shown], texts, parse_math=False)
         ax.grid(axis="y")
         ax.tick_params(length=0)
-        ax.set_xlabel("Period. Grey: each unit; blue: mean of the units observed")
+        each = f"{len(drawn)} of {len(units):,} units" if len(drawn) < len(units) else "each unit"
+        ax.set_xlabel(f"Period. Grey: {each}; blue: mean of all units observed")
         ax.set_ylabel(shorten(ylabel or value, 40), parse_math=False)
     return ax
 

@@ -111,7 +111,7 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
     import matplotlib as mpl
 
     buffer = io.StringIO()
-    figure = ax.get_figure()
+    figure = ax.get_figure(root=True)
     if figure is None:
         raise RunError(f"The axes of figure {name!r} belong to no figure, so nothing is drawn.")
     with style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():

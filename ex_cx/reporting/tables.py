@@ -25,11 +25,12 @@ def neutralise(value: object) -> object:
 
 def neutralise_frame(frame: pd.DataFrame) -> pd.DataFrame:
     """A copy whose text cells and headers cannot run as formulas."""
-    out = frame.rename(columns=neutralise)
-    for position, dtype in enumerate(frame.dtypes):
-        if not pd.api.types.is_numeric_dtype(dtype):
-            out.isetitem(position, frame.iloc[:, position].astype(object).map(neutralise))
-    return out
+    columns = [
+        column if pd.api.types.is_numeric_dtype(column) else column.astype(object).map(neutralise)
+        for _, column in frame.items()
+    ]
+    out = pd.concat(columns, axis=1) if columns else frame.copy()
+    return out.set_axis([neutralise(name) for name in frame.columns], axis=1)
 
 
 def format_tidy(tidy: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -83,9 +84,14 @@ def html_table(
     for position, row in enumerate(frame.itertuples(index=False)):
         head, *values = row if len(row) else ("",)
         cells = zip(frame.columns[1:], values, strict=True)
-        line = "".join(f"<td{_left(n in left)}>{_cell(v)}</td>" for n, v in cells)
+        line = "".join(
+            f'<td class="l"><span>{_cell(v)}</span></td>' if n in left else f"<td>{_cell(v)}</td>"
+            for n, v in cells
+        )
         answer = ' class="answers"' if position in answer_rows else ""
-        body.append(f'<tr{answer}><th scope="row" class="l">{_cell(head)}</th>{line}</tr>')
+        body.append(
+            f'<tr{answer}><th scope="row" class="l"><span>{_cell(head)}</span></th>{line}</tr>'
+        )
     lines = "".join(body)
     name = html.escape(caption, quote=True)
     return (
