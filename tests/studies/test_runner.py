@@ -296,8 +296,8 @@ def assert_frame_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:
         (
             ("outcome", "007"),
             (
-                "- outcome: must be text; found the number 7. Put it in quotes (with papermill: -r, "
-                "not -p)."
+                "- outcome: must be text; found the number 7. Put it in quotes (with papermill: "
+                "-r, not -p)."
             ),
         ),
     ],
