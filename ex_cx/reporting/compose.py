@@ -14,7 +14,7 @@ from ex_cx.reporting.numbers import count, interval, label, number, split_unit
 from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
-from ex_cx.reporting.tables import format_tidy
+from ex_cx.reporting.tables import by_term, format_tidy
 from ex_cx.reporting.wording import answer_mediation, answer_panel, grade, row_of
 
 __all__ = ["draw_forest", "draw_paths", "draw_scatter", "mediation_report", "panel_report"]
@@ -103,7 +103,7 @@ def mediation_report(
     names = labels or {}
     spec, tidy = result.spec, result.tidy(conf_level)
     within = "unit" in spec.absorb
-    row = tidy.set_index("term").loc["indirect"]
+    row = by_term(tidy)["indirect"]
     words, verdict = grade(guards, row, "within" if within else "pooled")
     answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.exposure)
     through = ", ".join(label(m, names) for m in spec.mediators)
@@ -111,8 +111,8 @@ def mediation_report(
     ends = f"{label(spec.exposure, names)} to {label(spec.outcome, names)}"
     return Report(
         title=title
-        or f"Through what does {words_of(spec.exposure, names)} reach "
-        f"{words_of(spec.outcome, names)}?",
+        or f"Through what does {words_of(spec.outcome, names)} move with "
+        f"{words_of(spec.exposure, names)}?",
         eyebrow="Study report · mediation" + (f" · {segment}" if segment else ""),
         meta=_meta(result, f"{ends} through {through}", names),
         answer=answer_mediation(
@@ -151,9 +151,9 @@ def draw_forest(
     xlabel = f"{label(outcome, names)} per 1 more {label(term, names)}"
     ax = plot_forest(rows, accent=accent, labels=names, xlabel=xlabel)
     said = "; ".join(
-        f"{str(row.estimator).replace('_', ' ')} {number(row.estimate, row.std_error)} "
-        f"({interval(row.conf_low, row.conf_high)})"
-        for row in rows.itertuples()
+        f"{str(row['estimator']).replace('_', ' ')} {number(row['estimate'], row['std_error'])} "
+        f"({interval(row['conf_low'], row['conf_high'])})"
+        for _, row in rows.iterrows()
     )
     n_obs = rows["n_obs"].max()
     caption = (
@@ -209,9 +209,10 @@ def draw_paths(
         "interval excludes zero; dashed: it does not."
     )
     said = "; ".join(
-        f"{row.term} {number(row.estimate)} ({interval(row.conf_low, row.conf_high)})"
-        for row in tidy.itertuples()
-        if row.term != "proportion_mediated"
+        f"{_path_name(term, names)} {number(row['estimate'], row['std_error'])} "
+        f"({interval(row['conf_low'], row['conf_high'])})"
+        for term, row in by_term(tidy).items()
+        if term != "proportion_mediated"
     )
     return draw_figure(ax, "paths", caption=caption, alt=f"Path diagram. {said}.")
 
@@ -272,13 +273,13 @@ def _panel_facts(
 def _mediation_facts(
     tidy: pd.DataFrame, result: MediationResult, names: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
-    rows = tidy.set_index("term")
+    rows = by_term(tidy)
     facts = []
     for term, words in (("indirect", "through the mediators"), ("total", "in total")):
-        row = rows.loc[term]
+        row = rows[term]
         shown = number(row["estimate"], (row["conf_high"] - row["conf_low"]) / 2)
         facts.append((shown, f"{words} ({interval(row['conf_low'], row['conf_high'])})"))
-    share = rows.loc["proportion_mediated"]
+    share = rows["proportion_mediated"]
     if pd.notna(share["estimate"]):
         low, high = 100 * share["conf_low"], 100 * share["conf_high"]
         facts.append((f"{number(100 * share['estimate'], (high - low) / 2)} %", _share(low, high)))
@@ -305,8 +306,15 @@ def _panel_table(
         f"Outcome: {label(result.spec.outcome, names)}. {result.spec.estimator} estimates absorb "
         f"{glance['absorbed']}. Errors: {result.convention}. {100 * level:g} % intervals."
     )
-    shown = format_tidy(comparison, names)
-    return Table(name="estimates", frame=shown, caption=caption, text_columns=("term",))
+    order = comparison["term"].map({term: at for at, term in enumerate(result.terms)})
+    rows = comparison.iloc[order.argsort(kind="stable")]
+    return Table(
+        name="estimates",
+        frame=format_tidy(rows, names),
+        caption=caption,
+        text_columns=("estimate by",),
+        answer_rows=_where(rows["estimator"] == result.spec.estimator),
+    )
 
 
 def _mediation_table(
@@ -314,14 +322,20 @@ def _mediation_table(
 ) -> Table:
     shown = format_tidy(tidy)
     shown["term"] = [_path_name(term, names) for term in tidy["term"]]
-    unclear = tidy.set_index("term").loc["proportion_mediated"].isna()["estimate"]
+    unclear = pd.isna(by_term(tidy)["proportion_mediated"]["estimate"])
     reason = " No share mediated is given: the interval of the total holds zero." if unclear else ""
     caption = (
         f"Outcome: {label(result.spec.outcome, names)}; exposure: "
         f"{label(result.spec.exposure, names)}. {result.glance()['convention'].iloc[0]}, "
         f"{count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
     )
-    return Table(name="paths", frame=shown, caption=caption)
+    answer = _where(tidy["term"].str.startswith("indirect"))
+    return Table(name="paths", frame=shown, caption=caption, answer_rows=answer)
+
+
+def _where(mask: pd.Series) -> tuple[int, ...]:
+    """Positions at which `mask` is true."""
+    return tuple(int(at) for at in mask.to_numpy().nonzero()[0])
 
 
 def _path_name(term: str, names: Mapping[str, str]) -> str:

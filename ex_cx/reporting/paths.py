@@ -11,6 +11,7 @@ import pandas as pd
 
 from ex_cx.reporting.numbers import interval, label, number, split_unit
 from ex_cx.reporting.plots import room, shorten
+from ex_cx.reporting.tables import by_term
 from ex_cx.reporting.theme import ACCENT, GREY, INK, LINE, SOFT, WASH, axes, style
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def plot_paths(
     the mediators, the answer, is in the accent colour. The first mediator is drawn on top.
     """
     names = labels or {}
-    rows = {str(row["term"]): row for _, row in tidy.iterrows()}
+    rows = by_term(tidy)
     mediators = [term[2:] for term in tidy["term"] if str(term).startswith("a:")]
     top = _RISE + _STEP * (len(mediators) - 1) + _HIGH / 2
     with style():

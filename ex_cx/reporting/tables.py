@@ -9,7 +9,7 @@ import pandas as pd
 
 from ex_cx.reporting.numbers import count, interval, label, number, p_value
 
-__all__ = ["format_tidy", "html_table", "neutralise", "neutralise_frame"]
+__all__ = ["by_term", "format_tidy", "html_table", "neutralise", "neutralise_frame"]
 
 
 def neutralise(value: object) -> object:
@@ -31,6 +31,15 @@ def neutralise_frame(frame: pd.DataFrame) -> pd.DataFrame:
     ]
     out = pd.concat(columns, axis=1) if columns else frame.copy()
     return out.set_axis([neutralise(name) for name in frame.columns], axis=1)
+
+
+def by_term(tidy: pd.DataFrame) -> dict[str, pd.Series]:
+    """The rows of a tidy frame whose terms are unique, each under its term.
+
+    >>> by_term(pd.DataFrame({"term": ["a:m", "b:m"], "estimate": [0.5, 2.0]}))["b:m"]["estimate"]
+    2.0
+    """
+    return {str(row["term"]): row for _, row in tidy.iterrows()}
 
 
 def format_tidy(tidy: pd.DataFrame, labels: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -55,7 +64,7 @@ def format_tidy(tidy: pd.DataFrame, labels: Mapping[str, str] | None = None) -> 
         }
     )
     if "estimator" in tidy:
-        out.insert(0, "estimate by", tidy["estimator"].str.replace("_", " ").to_numpy())
+        out.insert(1, "estimate by", tidy["estimator"].str.replace("_", " ").to_numpy())
     for name, head in (("n_obs", "rows"), ("n_clusters", "clusters")):
         if name in tidy:
             out[head] = [count(value) for value in tidy[name]]

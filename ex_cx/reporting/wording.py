@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from ex_cx.reporting.numbers import interval, label, number, split_unit
+from ex_cx.reporting.tables import by_term
 
 __all__ = ["answer_mediation", "answer_panel", "change", "grade", "holds_zero", "row_of"]
 
@@ -58,11 +59,11 @@ def answer_mediation(
 ) -> str:
     """One sentence on what runs through the mediators, and one on what remains direct."""
     names = labels or {}
-    rows = tidy.set_index("term")
+    rows = by_term(tidy)
     cause, effect = split_unit(label(exposure, names)), split_unit(label(outcome, names))
     through = " and ".join(split_unit(label(m, names))[0] for m in mediators)
     where = "Within units" if within else "Over all rows"
-    indirect, direct = rows.loc["indirect"], rows.loc["direct"]
+    indirect, direct = rows["indirect"], rows["direct"]
     step = f"{cause[0]} higher by 1{_unit(cause[1], one=True)}"
     if holds_zero(indirect):
         head = (
@@ -148,6 +149,8 @@ def _with_interval(row: pd.Series, unit: str) -> str:
 
 
 def _interval(row: pd.Series) -> str:
+    if pd.isna(row["conf_low"]) and pd.isna(row["conf_high"]):
+        return "no interval can be given"
     return f"{100 * row['conf_level']:g} % interval {interval(row['conf_low'], row['conf_high'])}"
 
 
