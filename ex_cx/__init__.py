@@ -16,11 +16,8 @@ if TYPE_CHECKING:
     from ex_cx.linkage.sources import read_table
     from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
-    from ex_cx.models.regress import (
-        PanelResult,
-        PanelSpec,
-        fit_panel,
-    )
+    from ex_cx.models.regress import PanelResult, fit_panel
+    from ex_cx.models.spec import PanelSpec
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
 __all__ = [
@@ -45,7 +42,7 @@ _ROOM = {
     "MediationSpec": "ex_cx.models.mediation",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
-    "PanelSpec": "ex_cx.models.regress",
+    "PanelSpec": "ex_cx.models.spec",
     "check_guards": "ex_cx.robustness.guards",
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",

@@ -69,15 +69,21 @@ def needed(requirement: str) -> set[str]:
     return found - {Requirement(requirement).name}
 
 
-def link_distributions(names: set[str], site: Path) -> None:
+def link_distributions(names: set[str], place: Path) -> None:
     """Links to the files of just these distributions: an environment of its own, offline."""
+    (site,) = place.glob("lib/python*/site-packages")
     for name in names:
         distribution = metadata.distribution(name)
         home = Path(str(distribution.locate_file("")))
-        for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
-            link = site / top
-            if not link.exists():
-                link.symlink_to(home / top)
+        for file in distribution.files or ():
+            if file.parts[0] != "..":
+                link, target = site / file.parts[0], home / file.parts[0]
+            else:  # what lies beside the packages, such as share/jupyter
+                target = Path(os.path.normpath(home / file))
+                link = place / target.relative_to(sys.prefix)
+            if link.name != "__pycache__" and not link.exists() and "bin" not in link.parts[-2:]:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(target)
 
 
 def project() -> dict:
@@ -135,12 +141,11 @@ def test_installed_wheel_runs_the_demo_from_an_empty_folder(wheel, tmp_path):
     place, folder = tmp_path / "environment", tmp_path / "empty"
     folder.mkdir()
     venv.create(place, with_pip=False)
-    (site,) = place.glob("lib/python*/site-packages")
-    link_distributions(needed("ex-cx[study]"), site)
+    link_distributions(needed("ex-cx[study]"), place)
     pip = (sys.executable, "-m", "pip", "--python", place / "bin" / "python")
     run(*pip, "install", "--quiet", "--no-deps", "--no-index", wheel, cwd=folder)
     found = run(place / "bin" / "python", "-c", "import ex_cx; print(ex_cx.__file__)", cwd=folder)
-    assert Path(found.strip()).is_relative_to(site)
+    assert Path(found.strip()).is_relative_to(place)
 
     printed = run(place / "bin" / "ex-cx", "demo", cwd=folder)
 
