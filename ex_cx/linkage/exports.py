@@ -228,7 +228,8 @@ def draw_customer_survey(
         return scale.latent(values)[unit, month] + MOOD[name] * mood + own
 
     resolved = RESOLVED.answers(normal(RESOLVED, fcr_pct / 100, "cx_fcr_pct"))
-    answered = np.where(rng.random(len(unit)) < BLANK, None, resolved.astype(object))
+    answered = resolved.astype(object)
+    answered[rng.random(len(unit)) < BLANK] = None
     rows = pd.DataFrame(
         {
             "date": _random_day(month, rng),
@@ -281,8 +282,8 @@ def draw_accounts(
 
 def _working_days(teams: Teams) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Team, month and date of every working day of every open team."""
-    last = _first_day(np.array(teams.n_periods))
-    days = np.arange(_first_day(np.array(0)), last)
+    first, last = (_first_day(np.array(month)).item() for month in (0, teams.n_periods))
+    days = np.arange(first, last, dtype="datetime64[D]")
     days = days[np.is_busday(days)]
     month = (days.astype("M8[M]") - FIRST_MONTH).astype(int)
     unit, position = np.nonzero(teams.open_months()[:, month])
