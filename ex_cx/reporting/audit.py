@@ -10,7 +10,7 @@ import pandas as pd
 from ex_cx.errors import some
 from ex_cx.linkage.audit import LinkAudit
 from ex_cx.linkage.panel import Panel
-from ex_cx.reporting.numbers import count, label, number
+from ex_cx.reporting.numbers import capital, count, label, number
 from ex_cx.reporting.plots import plot_coverage, plot_trajectories
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
 
@@ -106,8 +106,8 @@ def draw_trajectories(
     )
     n = int(panel.frame[column].notna().sum())
     caption = (
-        f"{name}: {count(n)} unit-periods of {count(panel.n_units)} units; withheld values are "
-        "not drawn. No interval is shown: these are the values themselves."
+        f"{capital(name)}: {count(n)} unit-periods of {count(panel.n_units)} units; withheld "
+        "values are not drawn. No interval is shown: these are the values themselves."
     )
     return draw_figure(ax, "trajectories", caption=caption, alt=f"Lines over time. {caption}")
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.numbers import count, interval, label, number, split_unit
+from ex_cx.reporting.numbers import capital, count, interval, label, number, split_unit
 from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
@@ -157,9 +157,9 @@ def draw_forest(
     )
     n_obs = rows["n_obs"].max()
     caption = (
-        f"{xlabel}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for the "
-        "comparison between units. Pooled and between mix lasting differences between units with "
-        "what changes inside them; the within estimate, net of the absorbed effects, does not."
+        f"{capital(xlabel)}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for "
+        "the comparison between units. Pooled and between mix lasting differences between units "
+        "with what changes inside them; the within estimate, net of the absorbed effects, does not."
     )
     return draw_figure(
         ax, f"forest_{slug(term)}", caption=caption, alt=f"Estimates for {xlabel}. {said}."
@@ -238,7 +238,9 @@ def _readable(text: str, labels: Mapping[str, str]) -> str:
         known = "|".join(map(re.escape, longest_first))
         pattern = rf"(?<!\w)((?:{known})(?:_(?:lag|lead)\d+)?)(?!\w)"
         text = re.sub(pattern, lambda match: words_of(match[1], labels), text)
-    return re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("->", "→")
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("->", "→")
+    named = any(text.startswith(words_of(name, labels)) for name in labels)
+    return capital(text) if named else text
 
 
 def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, str]) -> str:
@@ -246,7 +248,7 @@ def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, 
     weighted = f", weighted by {words_of(weights, names)}" if weights else ""
     periods = "period" if result.n_periods == 1 else "periods"
     return (
-        f"{what} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
+        f"{capital(what)} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
         f"{count(result.n_obs)} rows used{weighted}"
     )
 
@@ -302,8 +304,9 @@ def _panel_table(
     comparison: pd.DataFrame, result: PanelResult, names: Mapping[str, str], level: float
 ) -> Table:
     glance = result.glance().iloc[0]
+    kind = capital(result.spec.estimator.replace("_", " "))
     caption = (
-        f"Outcome: {label(result.spec.outcome, names)}. {result.spec.estimator} estimates absorb "
+        f"Outcome: {label(result.spec.outcome, names)}. {kind} estimates absorb "
         f"{glance['absorbed']}. Errors: {result.convention}. {100 * level:g} % intervals."
     )
     order = comparison["term"].map({term: at for at, term in enumerate(result.terms)})
@@ -326,7 +329,7 @@ def _mediation_table(
     reason = " No share mediated is given: the interval of the total holds zero." if unclear else ""
     caption = (
         f"Outcome: {label(result.spec.outcome, names)}; exposure: "
-        f"{label(result.spec.exposure, names)}. {result.glance()['convention'].iloc[0]}, "
+        f"{label(result.spec.exposure, names)}. {capital(result.glance()['convention'].iloc[0])}, "
         f"{count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
     )
     answer = _where(tidy["term"].str.startswith("indirect"))
@@ -373,8 +376,8 @@ def _mediation_method(result: MediationResult, names: Mapping[str, str]) -> tupl
         "direct $= d$, total $= d + \\sum a b$, all on the same rows."
     )
     draws = (
-        f"{glance['convention']}; {count(result.draws_failed)} of {count(result.n_boot)} draws "
-        "left out."
+        f"{capital(glance['convention'])}; {count(result.draws_failed)} of {count(result.n_boot)} "
+        "draws left out."
     )
     return (
         model,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-__all__ = ["count", "interval", "label", "number", "p_value", "split_unit"]
+__all__ = ["capital", "count", "interval", "label", "number", "p_value", "split_unit"]
 
 
 def number(value: float, spread: float | None = None) -> str:
@@ -62,6 +62,15 @@ def count(value: float) -> str:
     '50,936'
     """
     return f"{int(value):,}"
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter, and the rest as it is.
+
+    >>> capital("mean NPS")
+    'Mean NPS'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def label(name: str, labels: Mapping[str, str]) -> str:

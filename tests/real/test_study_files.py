@@ -23,7 +23,7 @@ def test_study_file_is_valid_and_named_as_its_folder(study_file, study):
 @pytest.mark.parametrize("study", ["nyc_schools", "nhs_trusts", "bank_calls"])
 def test_every_run_is_told_what_the_study_cannot_show(study_file, study):
     loaded = load_study(study_file(study))
-    runs = plan_runs(loaded, dict.fromkeys(loaded.study.segments, ["X"]))
+    runs = plan_runs(loaded, {key: ["X"] for key in loaded.study.segments})
     assert loaded.study.limits
     assert all(run.parameters.limits == loaded.study.limits for run in runs)
 
