@@ -11,7 +11,8 @@ import pandas as pd
 from ex_cx.errors import SpecError, nearest
 from ex_cx.estimation.inference import check_rank, solve_equation
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.regress import Estimator, PanelSpec, compress_panel, fit_panel, term_name
+from ex_cx.models.regress import compress_panel, fit_panel
+from ex_cx.models.spec import Estimator, PanelSpec, term_name
 
 __all__ = ["compare_estimators", "within_bins"]
 
@@ -52,7 +53,13 @@ def within_bins(
     exposure, outcome (bin means, moved to the means of the rows used, natural units), n (rows). The
     least-squares line through the rows has the slope that `fit_panel` reports.
     """
-    design, moments, names, absorbed = compress_panel(panel, spec)
+    if spec.estimator in ("random", "correlated_random"):
+        raise SpecError(
+            f"estimator={spec.estimator!r} moves rows by part of their unit's mean, so its bins "
+            "have no natural units. Draw them for estimator='within'."
+        )
+    compressed = compress_panel(panel, spec)
+    design, moments, names = compressed.design, compressed.moments, compressed.terms
     label = term_name(exposure or spec.exposures[0], spec)
     if label not in names:
         raise SpecError(
@@ -67,7 +74,7 @@ def within_bins(
             moments.total[np.ix_(others, others)],
             moments.before[others],
             [names[j - 1] for j in others],
-            absorbed,
+            compressed.absorbed,
         )
         x -= solve_equation(moments.total, wanted, others) @ rows[others]
         y -= solve_equation(moments.total, 0, others) @ rows[others]

@@ -3,77 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import InferenceError, SpecError, nearest
-from ex_cx.estimation.design import Design, DesignTerm, build_design, same_source, term_columns
-from ex_cx.estimation.equation import (
-    ILL_CONDITIONED,
-    Equation,
-    check_resampling,
-    fit_equation,
-)
-from ex_cx.estimation.inference import (
-    cluster_factor,
-    jackknife_vcov,
-    sandwich,
-    solve_equation,
-    t_interval,
-    t_p_values,
-)
+from ex_cx.errors import SpecError
+from ex_cx.estimation.covariance import Rows, covariance
+from ex_cx.estimation.cross_sections import fama_macbeth
+from ex_cx.estimation.design import Design, DesignTerm, build_design, same_source
+from ex_cx.estimation.effects import random_rows
+from ex_cx.estimation.equation import ILL_CONDITIONED, Equation, fit_equation
+from ex_cx.estimation.inference import solve_equation, t_interval, t_p_values
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
+from ex_cx.models.spec import PanelSpec, check_spec, term_names
 from ex_cx.results import Result
 
-__all__ = [
-    "CompressedPanel",
-    "PanelResult",
-    "PanelSpec",
-    "compress_panel",
-    "fit_panel",
-    "term_name",
-]
-
-Estimator = Literal["pooled", "between", "within", "first_difference"]
-Vcov = Literal["unadjusted", "robust", "cluster", "jackknife"]
-Effect = Literal["unit", "period"]
+__all__ = ["CompressedPanel", "PanelResult", "PanelSpec", "compress_panel", "fit_panel"]
 
 FEW_CLUSTERS = 40
 """Below this many clusters CR1 errors are known to be too small (Cameron and Miller 2015)."""
+FEW_PERIODS = 20
+"""Below this many periods Driscoll-Kraay errors are known to be too small (Hoechle 2007)."""
 PERFECT = 1e-20
 """Share of the outcome's variance below which residuals are rounding."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PanelSpec:
-    """What to estimate. Vary it with dataclasses.replace, never by editing.
-
-    Attributes
-    ----------
-    outcome : column to explain.
-    exposures, controls : terms: a column, a product `a:b`, or a power `a^2`. Controls are taken in
-        the outcome's period; exposures `lag` periods earlier.
-    estimator : pooled (one constant), between (unit means), within (effects in `absorb` taken out),
-        first_difference (change from the period before; unit effects cancel, period effects are
-        absorbed if in `absorb`).
-    absorb : effects taken out by within and first_difference.
-    lag : periods by which exposures precede the outcome, by calendar.
-    vcov : unadjusted, robust (HC1), cluster (CR1), jackknife (CR3).
-    cluster, weights : columns; None means the panel's own.
-    """
-
-    outcome: str
-    exposures: tuple[str, ...]
-    controls: tuple[str, ...] = ()
-    estimator: Estimator = "within"
-    absorb: tuple[Effect, ...] = ("unit", "period")
-    lag: int = 0
-    vcov: Vcov = "cluster"
-    cluster: str | None = None
-    weights: str | None = None
+_RANDOM = ("random", "correlated_random")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -137,7 +92,7 @@ class PanelResult(Result):
             {
                 "outcome": [self.spec.outcome],
                 "estimator": self.spec.estimator,
-                "absorbed": " + ".join(_absorbed(self.spec)) or "constant",
+                "absorbed": _effects_in_words(self.spec),
                 "vcov": self.spec.vcov,
                 "n_obs": self.n_obs,
                 "n_units": self.n_units,
@@ -182,8 +137,12 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     -----
     CR1 factor G/(G-1) * (n-1)/(n-k-k_absorbed): absorbed effects nested in clusters cost 1, others
     their levels minus one; t on G-1 degrees of freedom. HC1 and unadjusted errors charge every
-    absorbed level. CR3 is the leave-one-cluster-out jackknife with (G-1)/G.
-    Source: Cameron and Miller (2015), J. Human Resources 50(2), 317-372.
+    absorbed level. CR3 is the leave-one-cluster-out jackknife with (G-1)/G. Two-way and
+    Driscoll-Kraay errors: see `ex_cx.estimation.covariance`. Random effects: variance components
+    by Swamy and Arora, taken as known by the errors; correlated_random adds the unit means of the
+    terms, whose coefficients `<term>_between` are the contextual effects (between less within).
+    Source: Cameron and Miller (2015), J. Human Resources 50(2), 317-372; Mundlak (1978),
+    Econometrica 46(1), 69-85.
 
     Examples
     --------
@@ -194,36 +153,53 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     >>> float(result.coef[0].round(6))
     2.0
     """
-    design, moments, names, absorb = compress_panel(panel, spec)
-    equation = fit_equation(moments, 0, range(1, len(names) + 1), names, absorb)
-    df_rows = design.n_obs - len(names) - _levels(design, moments, absorb)
-    clustered = spec.vcov in ("cluster", "jackknife")
+    check_spec(panel, spec)
+    if spec.estimator == "fama_macbeth":
+        return _fit_cross_sections(panel, spec)
+    compressed = compress_panel(panel, spec)
+    equation = compressed.equation()
+    design, n_terms = compressed.design, len(compressed.terms)
+    kind = spec.vcov
+    found = covariance(
+        kind, compressed.moments, equation, compressed.regressors, _charges(panel, compressed)
+    )
+    explained = _explainable(compressed)
     return PanelResult(
         spec=spec,
-        terms=names,
-        coef=equation.coef,
-        vcov=_vcov(spec, design, moments, equation, df_rows),
-        df_t=design.n_clusters - 1 if clustered else df_rows,
-        r2=1 - equation.rss / equation.tss if equation.tss > 0 else np.nan,
+        terms=compressed.terms,
+        coef=equation.coef[:n_terms],
+        vcov=found.vcov[:n_terms, :n_terms],
+        df_t=found.df_t,
+        r2=1 - equation.rss / explained if explained > 0 else np.nan,
         condition_number=equation.condition_number,
-        n_obs=design.n_obs,
-        n_units=design.n_units,
-        n_periods=design.n_periods,
-        n_clusters=design.n_clusters,
-        rows_in=design.rows_in,
-        lost=design.lost,
-        convention=_CONVENTIONS[spec.vcov],
-        warnings=_warnings(panel, spec, design, equation),
+        convention=found.convention,
+        warnings=(*_warnings(panel, spec, design, equation), *filter(None, [found.warning])),
+        **_counts(design),
     )
 
 
 class CompressedPanel(NamedTuple):
-    """The rows that a spec uses, and their moments: columns are the outcome, then the terms."""
+    """The rows that a spec uses, and their moments.
+
+    The columns of the moments are the outcome, the terms, then nuisance regressors (a constant and
+    dummies that random effects carry explicitly).
+    """
 
     design: Design
     moments: ClusterMoments
     terms: tuple[str, ...]
+    nuisance: tuple[str, ...]
     absorbed: tuple[str, ...]
+
+    @property
+    def regressors(self) -> list[int]:
+        """Positions of all regressors among the moments' columns, the terms first."""
+        return list(range(1, 1 + len(self.terms) + len(self.nuisance)))
+
+    def equation(self) -> Equation:
+        """The least-squares equation of the outcome on all regressors."""
+        names = [*self.terms, *self.nuisance]
+        return fit_equation(self.moments, 0, self.regressors, names, self.absorbed)
 
 
 def compress_panel(panel: Panel, spec: PanelSpec) -> CompressedPanel:
@@ -231,23 +207,90 @@ def compress_panel(panel: Panel, spec: PanelSpec) -> CompressedPanel:
 
     Raises
     ------
-    SpecError : as `fit_panel`.
+    SpecError : as `fit_panel`; also for fama_macbeth, which is not one equation.
     """
-    _check_spec(panel, spec)
+    check_spec(panel, spec)
+    if spec.estimator == "fama_macbeth":
+        raise SpecError(
+            "estimator='fama_macbeth' is a mean of many equations, so it cannot be resampled or "
+            "left out by cluster as one. Use estimator='within'."
+        )
     design, absorbed = _design(panel, spec), _absorbed(spec)
-    constant = spec.estimator != "first_difference"
+    terms: tuple[str, ...] = tuple(term_names(spec))
+    nuisance: tuple[str, ...] = ()
+    constant = spec.estimator not in ("first_difference", *_RANDOM)
+    if spec.estimator in _RANDOM:
+        design, terms, nuisance, _ = random_rows(
+            design,
+            terms,
+            periods="period" in spec.absorb,
+            correlated=spec.estimator == "correlated_random",
+        )
     moments = ClusterMoments(design.moment_rows(absorbed, constant=constant))
-    return CompressedPanel(design, moments, tuple(_term_names(spec)), absorbed)
+    return CompressedPanel(design, moments, terms, nuisance, absorbed)
 
 
-_CONVENTIONS = {
-    "unadjusted": "unadjusted: rss / (n - k - absorbed levels); t on the same",
-    "robust": "HC1: n / (n - k - absorbed levels); t on the same",
-    "cluster": (
-        "CR1: G/(G-1) * (n-1)/(n - k - k_absorbed), effects nested in clusters cost 1; t(G-1)"
-    ),
-    "jackknife": "CR3: leave one cluster out, (G-1)/G, all effects re-estimated; t(G-1)",
-}
+def _fit_cross_sections(panel: Panel, spec: PanelSpec) -> PanelResult:
+    design = _design(panel, spec)
+    t = design.n_periods
+    bandwidth = int(4 * (t / 100) ** (2 / 9)) if spec.vcov == "driscoll_kraay" else 0
+    found = fama_macbeth(design, bandwidth)
+    unused = int((~found.used).sum())
+    kept = dict(design.lost)
+    if unused:
+        kept["period with too few units for its own cross-section"] = unused
+    periods = len(found.by_period)
+    counts = _counts(design) | {"n_periods": periods, "n_obs": int(found.used.sum()), "lost": kept}
+    return PanelResult(
+        spec=spec,
+        terms=tuple(term_names(spec)),
+        coef=found.coef,
+        vcov=found.vcov,
+        df_t=periods - 1,
+        r2=np.nan,
+        condition_number=np.nan,
+        convention=(
+            f"Fama-MacBeth: spread of {periods} period-by-period coefficients, Bartlett with "
+            f"{bandwidth} lags, / (T (T-1)); t(T-1)"
+        ),
+        warnings=(
+            "compares units with each other, period by period: not change within a unit",
+            *same_source(panel, [spec.outcome], spec.exposures),
+        ),
+        **counts,
+    )
+
+
+def _counts(design: Design) -> dict[str, Any]:
+    return {
+        "n_obs": design.n_obs,
+        "n_units": design.n_units,
+        "n_periods": design.n_periods,
+        "n_clusters": design.n_clusters,
+        "rows_in": design.rows_in,
+        "lost": design.lost,
+    }
+
+
+def _charges(panel: Panel, compressed: CompressedPanel) -> Rows:
+    """Absorbed parameters that errors charge: nested effects 1, or every level."""
+    design, rank = compressed.design, compressed.moments.period_rank
+    unit, period = "unit" in compressed.absorbed, "period" in compressed.absorbed
+    return Rows(
+        nested=int(unit) + rank,
+        levels=(design.n_units if unit else 0) + rank,
+        period_levels=design.n_periods - 1 if period else 0,
+        periods=panel.period_codes[design.source],
+    )
+
+
+def _explainable(compressed: CompressedPanel) -> float:
+    """Sum of squares of the outcome net of the effects and of the nuisance regressors."""
+    total = compressed.moments.total
+    hidden = compressed.regressors[len(compressed.terms) :]
+    if not hidden:
+        return float(total[0, 0])
+    return float(total[0, 0] - solve_equation(total, 0, hidden) @ total[0, hidden])
 
 
 def _absorbed(spec: PanelSpec) -> tuple[str, ...]:
@@ -258,43 +301,13 @@ def _absorbed(spec: PanelSpec) -> tuple[str, ...]:
     return ()
 
 
-def term_name(term: str, spec: PanelSpec) -> str:
-    """Name of an exposure's coefficient, e.g. x_lag1 (x_lead1 for a negative lag)."""
-    if spec.lag == 0 or term not in spec.exposures:
-        return term
-    return f"{term}_lag{spec.lag}" if spec.lag > 0 else f"{term}_lead{-spec.lag}"
-
-
-def _term_names(spec: PanelSpec) -> list[str]:
-    return [term_name(term, spec) for term in spec.exposures] + list(spec.controls)
-
-
-def _check_spec(panel: Panel, spec: PanelSpec) -> None:
-    choices = {"estimator": get_args(Estimator), "vcov": get_args(Vcov)}
-    for name, allowed in choices.items():
-        value = getattr(spec, name)
-        if value not in allowed:
-            raise SpecError(
-                f"{name}={value!r} is not one of {', '.join(allowed)}.{nearest(value, allowed)}"
-            )
-    if isinstance(spec.exposures, str) or isinstance(spec.controls, str):
-        raise SpecError("exposures and controls are tuples of terms: write ('x',), not 'x'.")
-    if not spec.exposures:
-        raise SpecError("The spec names no exposure. Give at least one column in `exposures`.")
-    if not set(spec.absorb) <= set(get_args(Effect)):
-        raise SpecError(
-            f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
-            "('unit',), ('period',) and ()."
-        )
-    terms = [*_term_names(spec)]
-    repeated = {term for term in terms if terms.count(term) > 1 or term == spec.outcome}
-    if repeated:
-        raise SpecError(
-            f"The terms name {', '.join(map(repr, sorted(repeated)))} more than once, or also as "
-            "the outcome. Name each column once."
-        )
-    for term in (spec.outcome, *spec.exposures, *spec.controls):
-        term_columns(panel, term)
+def _effects_in_words(spec: PanelSpec) -> str:
+    if spec.estimator in _RANDOM:
+        dummies = " + period dummies" if "period" in spec.absorb else ""
+        return f"random unit effects{dummies}"
+    if spec.estimator == "fama_macbeth":
+        return "constant of each period"
+    return " + ".join(_absorbed(spec)) or "constant"
 
 
 def _design(panel: Panel, spec: PanelSpec) -> Design:
@@ -314,52 +327,25 @@ def _design(panel: Panel, spec: PanelSpec) -> Design:
     return design.unit_means() if spec.estimator == "between" else design
 
 
-def _levels(design: Design, moments: ClusterMoments, absorb: tuple[str, ...]) -> int:
-    """Every absorbed level, constant included: what unadjusted and robust errors charge."""
-    return (design.n_units if "unit" in absorb else 0) + moments.period_rank
-
-
-def _vcov(
-    spec: PanelSpec, design: Design, moments: ClusterMoments, equation: Equation, df_rows: int
-) -> np.ndarray:
-    n, p = design.n_obs, len(equation.coef)
-    if spec.vcov == "jackknife":
-        check_resampling(equation)
-        chosen = list(range(1, p + 1))
-        left_out = solve_equation(moments.leave_one_out(), 0, chosen, moments.before)
-        return jackknife_vcov(left_out, equation.coef)
-    if spec.vcov == "cluster":
-        nested = int("unit" in _absorbed(spec)) + moments.period_rank
-        factor = cluster_factor(design.n_clusters, n, p, nested)
-        return factor * sandwich(equation.bread, equation.scores)
-    if df_rows < 1:
-        raise InferenceError(
-            f"{n} rows cannot carry {p} coefficients and {n - p - df_rows} absorbed levels. Add "
-            "rows, or absorb fewer effects."
-        )
-    if spec.vcov == "unadjusted":
-        return equation.rss / df_rows * equation.bread
-    return n / df_rows * sandwich(equation.bread, _row_scores(moments, equation))
-
-
-def _row_scores(moments: ClusterMoments, equation: Equation) -> np.ndarray:
-    """Each row's regressors times its residual (and weight), shape (n, p)."""
-    rows = np.concatenate([block.copy() for block in moments.demeaned()], axis=1)
-    weights = moments.rows.weights
-    residual = equation.contrast @ rows
-    scored = residual if weights is None else residual * weights
-    return (rows[1:] * scored).T
-
-
 def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation) -> tuple[str, ...]:
     found = []
-    if spec.vcov in ("cluster", "jackknife") and design.n_clusters < FEW_CLUSTERS:
+    two_way = spec.vcov == "cluster_two_way"
+    clusters = min(design.n_clusters, design.n_periods) if two_way else design.n_clusters
+    clustered = two_way or spec.vcov in ("cluster", "jackknife")
+    if clustered and clusters < FEW_CLUSTERS:
         found.append(
-            f"{design.n_clusters} clusters, fewer than {FEW_CLUSTERS}: CR1 errors are too small; "
-            "compare vcov='jackknife'"
+            f"{clusters} clusters, fewer than {FEW_CLUSTERS}: CR1 errors are too small; "
+            "compare vcov='jackknife' and `wild_cluster_test`"
         )
-    if design.n_periods == 1 or (spec.estimator == "between"):
+    if design.n_periods == 1 or spec.estimator == "between":
         found.append("compares units with each other: no statement about change within a unit")
+    if spec.estimator == "random":
+        found.append("random effects take unit effects to be unrelated to the terms")
+    if spec.vcov == "driscoll_kraay" and design.n_periods < FEW_PERIODS:
+        found.append(
+            f"{design.n_periods} periods, fewer than {FEW_PERIODS}: Driscoll-Kraay errors rest on "
+            "many periods; compare vcov='cluster'"
+        )
     found += same_source(panel, [spec.outcome], spec.exposures)
     if equation.coarseness > ILL_CONDITIONED:
         found.append(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import InferenceError, SpecError, nearest
-from ex_cx.estimation.equation import check_resampling, fit_equation
+from ex_cx.estimation.equation import check_resampling
 from ex_cx.estimation.wild import WildDraws, draw_wild, wild_interval, wild_signs
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelSpec, compress_panel, fit_panel
@@ -133,8 +133,8 @@ def wild_cluster_test(
             f"{nearest(term, fitted.terms)}"
         )
     position = fitted.terms.index(term)
-    _, moments, names, absorbed = compress_panel(panel, spec)
-    equation = fit_equation(moments, 0, range(1, len(names) + 1), names, absorbed)
+    compressed = compress_panel(panel, spec)
+    moments, equation = compressed.moments, compressed.equation()
     check_resampling(equation)
     vectors, enumerated = wild_signs(moments.n_clusters, n_boot, signs, rng)
     return TestResult(

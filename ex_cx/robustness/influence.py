@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.estimation.design import Design
-from ex_cx.estimation.equation import Equation, check_resampling, fit_equation
+from ex_cx.estimation.equation import Equation, check_resampling
 from ex_cx.estimation.inference import solve_equation
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
@@ -44,8 +44,9 @@ def leave_one_out(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
     design, moments, equation, names = _fitted(panel, spec)
     check_resampling(equation)
     k = len(names)
-    regressors = list(range(1, k + 1))
-    left_out = solve_equation(moments.leave_one_out(), 0, regressors, moments.before)
+    regressors = list(range(1, len(equation.coef) + 1))
+    every = solve_equation(moments.leave_one_out(), 0, regressors, moments.before)
+    left_out = every[:, :k]
     size = np.diff(design.cluster_starts, append=design.n_obs)
     return pd.DataFrame(
         {
@@ -53,7 +54,7 @@ def leave_one_out(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
             "n_obs": np.repeat(size, k),
             "term": list(names) * len(size),
             "estimate": left_out.ravel(),
-            "change": (left_out - equation.coef).ravel(),
+            "change": (left_out - equation.coef[:k]).ravel(),
         }
     )
 
@@ -130,9 +131,9 @@ def effective_clusters(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
     design, moments, equation, names = _fitted(panel, spec)
     k, g = len(names), design.n_clusters
     effective = []
-    for row in equation.bread:
+    for row in equation.bread[:k]:
         contrast = np.concatenate([[0.0], row])
-        share = moments.scores(contrast)[0][:, 1 : k + 1] @ row
+        share = moments.scores(contrast)[0][:, 1 : len(row) + 1] @ row
         effective.append(g / (1 + float(((share / share.mean() - 1) ** 2).mean())))
     return pd.DataFrame({"term": list(names), "n_clusters": g, "n_effective": effective})
 
@@ -140,9 +141,8 @@ def effective_clusters(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
 def _fitted(
     panel: Panel, spec: PanelSpec
 ) -> tuple[Design, ClusterMoments, Equation, tuple[str, ...]]:
-    design, moments, names, absorbed = compress_panel(panel, spec)
-    equation = fit_equation(moments, 0, range(1, len(names) + 1), names, absorbed)
-    return design, moments, equation, names
+    compressed = compress_panel(panel, spec)
+    return compressed.design, compressed.moments, compressed.equation(), compressed.terms
 
 
 def _labels(panel: Panel, spec: PanelSpec, design: Design) -> np.ndarray:

@@ -425,7 +425,10 @@ def test_conventions_are_stated():
 
 
 def test_few_clusters_warn_and_many_do_not():
-    few = "12 clusters, fewer than 40: CR1 errors are too small; compare vcov='jackknife'"
+    few = (
+        "12 clusters, fewer than 40: CR1 errors are too small; compare vcov='jackknife' and "
+        "`wild_cluster_test`"
+    )
     assert _fit(_rows()).warnings == (few,)
     assert _fit(_rows(n_units=40)).warnings == ()
     assert _fit(_rows(), replace(SPEC, vcov="robust")).warnings == ()

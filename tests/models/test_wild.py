@@ -9,7 +9,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 from ex_cx.errors import InferenceError, SpecError
-from ex_cx.estimation.equation import fit_equation
 from ex_cx.estimation.wild import draw_wild, wild_signs
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelSpec, compress_panel, fit_panel
@@ -39,8 +38,8 @@ def test_every_draw_equals_a_refit(share, weights, cluster):
     panel = Panel.from_frame(
         _rows(30, 8, share, seed=3), unit="unit", period="period", weights=weights, cluster=cluster
     )
-    design, moments, terms, absorbed = compress_panel(panel, SPEC)
-    equation = fit_equation(moments, 0, [1, 2, 3], terms, absorbed)
+    compressed = compress_panel(panel, SPEC)
+    design, moments, equation = compressed.design, compressed.moments, compressed.equation()
     signs, enumerated = wild_signs(moments.n_clusters, 9, "webb", np.random.default_rng(1))
     draws = draw_wild(moments, equation, 0, signs, enumerated=enumerated)
     t_ours = (draws.slope_y - null * draws.slope_x) / np.sqrt(
