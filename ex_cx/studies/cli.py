@@ -23,6 +23,7 @@ app = typer.Typer(
     help="Link employee experience to customer outcomes: data in, study report out.",
 )
 
+Jobs = Annotated[int, typer.Option(min=1, help="Reports made at a time, each in its own process.")]
 Out = Annotated[Path, typer.Option(help="Folder that receives the reports.")]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Folder of the data files; default: the study file's own.")
@@ -36,7 +37,7 @@ def demo(out: Out = Path("runs")) -> None:
     from ex_cx.linkage.sources import shared_path
 
     with _ending():
-        _run(shared_path("data", "contact_centre", "study.yaml"), None, out)
+        _run(shared_path("data", "contact_centre", "study.yaml"), None, out, jobs=2)
 
 
 @app.command()
@@ -71,10 +72,10 @@ def check(path: Path, data_root: DataRoot = None) -> None:
 
 
 @app.command()
-def run(study: Path, data_root: DataRoot = None, out: Out = Path("runs")) -> None:
+def run(study: Path, data_root: DataRoot = None, out: Out = Path("runs"), jobs: Jobs = 1) -> None:
     """Run a study file: what is unchanged is skipped, one failing report never stops the others."""
     with _ending():
-        _run(study, data_root, out)
+        _run(study, data_root, out, jobs)
 
 
 def main() -> None:
@@ -95,11 +96,11 @@ def _ending() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _run(study: Path, data_root: Path | None, out: Path) -> None:
+def _run(study: Path, data_root: Path | None, out: Path, jobs: int) -> None:
     from ex_cx.studies.runner import run_study
 
     with _narration() as notify:
-        outcome = run_study(study, data_root=data_root or "", out=out, notify=notify)
+        outcome = run_study(study, data_root=data_root or "", out=out, jobs=jobs, notify=notify)
     for line in _closing(outcome):
         typer.echo(line)
     raise typer.Exit(outcome.exit_code)
@@ -122,8 +123,8 @@ def _narration() -> Iterator[Callable[[Progress], None]]:
         task = bar.add_task("linking the sources", total=None)
 
         def show(progress: Progress) -> None:
-            done = progress.position - (progress.outcome is None)
-            bar.update(task, total=progress.total, completed=done, description=progress.run)
+            bar.update(task, total=progress.total, description=progress.run)
+            bar.advance(task, 0 if progress.outcome is None else 1)
             _plain_line(progress, console.print)
 
         yield show

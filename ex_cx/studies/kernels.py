@@ -19,11 +19,17 @@ from ex_cx.errors import RunError
 __all__ = ["execute_notebook", "stop_signals_interrupt"]
 
 
-def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) -> None:
+def execute_notebook(
+    source: Path,
+    target: Path,
+    parameters: Mapping[str, Any],
+    stop: threading.Event | None = None,
+) -> None:
     """Execute `source` with papermill and store it as `target`, also when a cell fails.
 
     papermill works in a thread, so that an interrupt reaches this one, which then ends the
-    kernel and raises KeyboardInterrupt again: nothing survives.
+    kernel and raises KeyboardInterrupt again: nothing survives. Where this is not the main thread,
+    `stop` being set is the interrupt.
 
     Raises
     ------
@@ -38,7 +44,8 @@ def execute_notebook(source: Path, target: Path, parameters: Mapping[str, Any]) 
         future = pool.submit(_papermill, source, target, dict(parameters), manager)
         try:
             while not concurrent.futures.wait([future], timeout=0.1).done:
-                pass
+                if stop is not None and stop.is_set():
+                    raise KeyboardInterrupt
         except BaseException:
             _end_kernels(started, future)
             raise

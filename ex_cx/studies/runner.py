@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime as dt
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,6 +89,7 @@ def run_study(
     *,
     data_root: Path | str = "",
     out: Path | str = "runs",
+    jobs: int = 1,
     notify: Callable[[Progress], None] | None = None,
 ) -> StudyOutcome:
     """Link a study's sources once, then execute every run of it that is not current.
@@ -96,7 +99,8 @@ def run_study(
     path : the study file.
     data_root : folder of its data files; empty means the study file's own folder.
     out : folder that receives `<study>/`; see `StudyOutcome` for what lies there.
-    notify : called before and after each run.
+    jobs : runs at a time, each in a kernel of its own.
+    notify : called before and after each run, one call at a time.
 
     Raises
     ------
@@ -121,8 +125,9 @@ def run_study(
         sweep(folder)
         try:
             stored = store_linked(linked, folder)
-            context = _Context(loaded=loaded, folder=folder, data=stored)
-            outcomes = _run_all(context, runs, notify or (lambda progress: None))
+            stop = threading.Event()
+            context = _Context(loaded=loaded, folder=folder, data=stored, stop=stop)
+            outcomes = _run_all(context, runs, notify or (lambda progress: None), jobs)
             return _publish(context, outcomes)
         finally:
             sweep(folder)
@@ -135,18 +140,39 @@ class _Context:
     loaded: LoadedStudy
     folder: Path
     data: StoredData
+    stop: threading.Event
 
 
 def _run_all(
-    context: _Context, runs: list[PlannedRun], notify: Callable[[Progress], None]
+    context: _Context, runs: list[PlannedRun], notify: Callable[[Progress], None], jobs: int
 ) -> tuple[RunOutcome, ...]:
-    outcomes = []
-    for position, run in enumerate(runs, start=1):
-        notify(Progress(position=position, total=len(runs), run=run.name))
+    """All runs, `jobs` at a time, each in a thread; an interrupt ends them all, then goes on."""
+    telling = threading.Lock()
+
+    def run_and_tell(position: int, run: PlannedRun) -> RunOutcome:
+        progress = Progress(position=position, total=len(runs), run=run.name)
+        with telling:
+            notify(progress)
         outcome = _run_one(context, run)
-        notify(Progress(position=position, total=len(runs), run=run.name, outcome=outcome))
-        outcomes.append(outcome)
-    return tuple(outcomes)
+        with telling:
+            notify(replace(progress, outcome=outcome))
+        return outcome
+
+    with concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool:
+        futures = [pool.submit(run_and_tell, i, run) for i, run in enumerate(runs, start=1)]
+        pending = set(futures)
+        try:
+            while pending:
+                done, pending = concurrent.futures.wait(
+                    pending, timeout=0.1, return_when=concurrent.futures.FIRST_EXCEPTION
+                )
+                for future in done:
+                    future.result()
+        except BaseException:
+            context.stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    return tuple(future.result() for future in futures)
 
 
 def _run_one(context: _Context, run: PlannedRun) -> RunOutcome:
@@ -173,7 +199,7 @@ def _run_one(context: _Context, run: PlannedRun) -> RunOutcome:
 
 def _execute(context: _Context, run: PlannedRun, notebook: Path, folder: Path) -> None:
     places = {"panel_path": str(context.data.panel), "run_dir": str(folder)}
-    execute_notebook(notebook, folder / "notebook.ipynb", {**run.given, **places})
+    execute_notebook(notebook, folder / "notebook.ipynb", {**run.given, **places}, context.stop)
     if not (folder / "result.json").is_file():
         raise RunError(
             f"The notebook {run.notebook} ended without a report: it wrote no result.json."

@@ -71,7 +71,7 @@ def notebooks(monkeypatch):
         def __init__(self) -> None:
             self.asked = []
 
-        def __call__(self, source: Path, target: Path, parameters: dict) -> None:
+        def __call__(self, source: Path, target: Path, parameters: dict, stop=None) -> None:
             self.asked.append(dict(parameters))
             target.write_bytes(source.read_bytes())
             if isinstance(self.answer, Exception):
@@ -144,6 +144,17 @@ def test_what_is_unchanged_is_skipped_and_what_changed_is_not(study_file, tmp_pa
     assert statuses() == ["ok", "ok"]
 
 
+def test_several_at_a_time_give_the_same_outcome(study_file, tmp_path, notebooks):
+    told = []
+    study = study_file(more="grid: {lag: [0, 1, 2, 3]}\n")
+    outcome = run_study(study, out=tmp_path / "runs", jobs=3, notify=told.append)
+    assert [run.run.name[-5:] for run in outcome.runs] == ["lag-0", "lag-1", "lag-2", "lag-3"]
+    assert {run.status for run in outcome.runs} == {"ok"}
+    assert len(told) == 8
+    again = run_study(study, out=tmp_path / "runs")
+    assert {run.status for run in again.runs} == {"unchanged"}
+
+
 def test_a_failed_run_stops_no_other_and_keeps_the_last_good_report(
     study_file, tmp_path, notebooks
 ):
@@ -174,7 +185,7 @@ def test_a_failed_run_stops_no_other_and_keeps_the_last_good_report(
 
 
 def test_a_notebook_without_a_report_is_a_failure(study_file, tmp_path, notebooks, monkeypatch):
-    monkeypatch.setattr(runner, "execute_notebook", lambda source, target, parameters: None)
+    monkeypatch.setattr(runner, "execute_notebook", lambda *given: None)
     outcome = run_study(study_file(), out=tmp_path)
     (run,) = outcome.runs
     assert run.reason == (
@@ -191,7 +202,7 @@ def test_an_interrupt_leaves_nothing_half_written(study_file, tmp_path, notebook
     run_study(study, out=tmp_path)
     before = (tmp_path / "small" / "panel_regression--nps" / "report.html").read_bytes()
 
-    def interrupt(source, target, parameters):
+    def interrupt(source, target, parameters, stop):
         (Path(parameters["run_dir"]) / "half.txt").write_text("half")
         raise KeyboardInterrupt
 
@@ -349,11 +360,12 @@ def test_data_that_cannot_answer_fail_with_the_reason(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-def test_ctrl_c_ends_with_130_and_nothing_half_written(study_file, tmp_path):
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_ends_with_130_and_nothing_half_written(study_file, tmp_path, jobs):
     code = "from ex_cx.studies.cli import main; main()"
-    study, out = study_file(), tmp_path / "runs"
+    study, out = study_file(more="grid: {lag: [0, 1, 2]}\n"), tmp_path / "runs"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "run", str(study), "--out", str(out)],
+        [sys.executable, "-c", code, "run", str(study), "--out", str(out), "--jobs", str(jobs)],
         stderr=subprocess.PIPE,
         text=True,
     )
