@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,45 @@ HOSTILE = (
     "<script>alert(1)</script> $\\frac{a}{0}$ ]]> & \"two\" 'one' =cmd() \x00\x1b\u202e "
     "従業員 an_unbroken_name_that_goes_on_and_on_and_on_and_on_and_on_and_on (points & <b>)"
 )
+
+
+class Page(HTMLParser):
+    """A page's tags, attributes and text, as a browser would see them."""
+
+    VOID = ("meta", "br", "img", "link", "col", "hr", "input")
+
+    def __init__(self, markup: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: dict[str, list[str]] = {}
+        self.wrong: list[str] = []
+        self.feed(markup)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+    def handle_data(self, data):
+        if self.open:
+            self.text.setdefault(self.open[-1], []).append(data)
+
+    def named(self, name: str) -> list[dict[str, str | None]]:
+        return [attrs for tag, attrs in self.tags if tag == name]
+
+
+@pytest.fixture
+def read_page() -> type[Page]:
+    """Reads a page's markup."""
+    return Page
 
 
 @pytest.fixture
