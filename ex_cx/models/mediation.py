@@ -21,6 +21,8 @@ from ex_cx.estimation.equation import check_resampling, fit_equation
 from ex_cx.estimation.inference import (
     bootstrap_counts,
     bootstrap_p_values,
+    cluster_factor,
+    expanded_level,
     percentile_interval,
     sweep_columns,
 )
@@ -35,7 +37,7 @@ Interval = Literal["percentile"]
 Effect = Literal["unit", "period"]
 
 FEW_CLUSTERS = 40
-"""Below this many clusters percentile intervals of a cluster bootstrap are often too short."""
+"""Below this many clusters a cluster bootstrap is warned of, expanded interval or not."""
 DRAW_BLOCK = 512
 """Draws taken from the generator at a time; part of what makes a seed reproducible."""
 FEWEST_SOUND = 0.9
@@ -87,6 +89,7 @@ class MediationResult(Result):
     draws : shape (sound draws, terms), the bootstrap distribution.
     n_boot, draws_failed : draws asked for, and those in which a path was not identified.
     interval : kind of interval.
+    factor : small-sample factor of CR1 errors, by which percentile intervals are expanded.
     n_obs, n_units, n_periods, n_clusters, rows_in, lost : counts as in `PanelResult`.
     warnings : what makes a right number fragile.
     """
@@ -98,6 +101,7 @@ class MediationResult(Result):
     n_boot: int
     draws_failed: int
     interval: Interval
+    factor: float
     n_obs: int
     n_units: int
     n_periods: int
@@ -109,10 +113,12 @@ class MediationResult(Result):
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """One row per term: the standard error is the standard deviation of the draws.
 
-        There is no test statistic; p-values are (1 + hits) / (1 + draws) in the smaller tail,
-        doubled. The proportion mediated is missing where the interval of the total holds zero.
+        Intervals are percentile intervals at a level expanded for the number of clusters. There is
+        no test statistic; p-values are (1 + hits) / (1 + draws) in the smaller tail, doubled. The
+        proportion mediated is missing where the interval of the total holds zero.
         """
-        low, high = percentile_interval(self.draws, conf_level)
+        level = expanded_level(conf_level, self.n_clusters, self.factor)
+        low, high = percentile_interval(self.draws, level)
         frame = pd.DataFrame(
             {
                 "term": list(self.terms),
@@ -156,7 +162,10 @@ class MediationResult(Result):
                 "rows_in": self.rows_in,
                 "rows_lost": sum(self.lost.values()),
                 "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
-                "convention": "cluster bootstrap, effects re-estimated in every draw; percentile",
+                "convention": (
+                    "cluster bootstrap, effects re-estimated in every draw; percentile interval "
+                    "expanded for the number of clusters"
+                ),
                 "warnings": "; ".join(self.warnings),
             }
         )
@@ -198,9 +207,12 @@ def fit_mediation(
     Notes
     -----
     Whole clusters are drawn with replacement and repeats count as separate clusters; period effects
-    are re-estimated exactly in every draw, from compressed moments.
+    are re-estimated exactly in every draw, from compressed moments. The tails of the interval are
+    taken at Phi(-sqrt(c) t), c the CR1 factor and t Student's quantile on G-1 degrees of freedom:
+    plain percentile intervals are too short when clusters are few.
     Source: Preacher and Hayes (2008), Behavior Research Methods 40(3), 879-891, for the products;
-    Cameron, Gelbach and Miller (2008), Rev. Economics and Statistics 90(3), 414-427, for the draws.
+    Cameron, Gelbach and Miller (2008), Rev. Economics and Statistics 90(3), 414-427, for the draws;
+    Hesterberg (2015), The American Statistician 69(4), 371-386, for expanded percentiles.
 
     Examples
     --------
@@ -243,6 +255,7 @@ def fit_mediation(
         n_boot=n_boot,
         draws_failed=int((~sound).sum()),
         interval=interval,
+        factor=_factor(design, moments, spec),
         n_obs=design.n_obs,
         n_units=design.n_units,
         n_periods=design.n_periods,
@@ -251,6 +264,13 @@ def fit_mediation(
         lost=design.lost,
         warnings=_warnings(panel, spec, design, int((~sound).sum())),
     )
+
+
+def _factor(design: Design, moments: ClusterMoments, spec: MediationSpec) -> float:
+    """CR1 factor of the outcome equation, which has the most regressors."""
+    nested = int("unit" in spec.absorb) + moments.period_rank
+    n_terms = len(moments.total) - 1
+    return cluster_factor(design.n_clusters, design.n_obs, n_terms, nested)
 
 
 def _terms(spec: MediationSpec) -> tuple[str, ...]:
@@ -349,8 +369,8 @@ def _warnings(panel: Panel, spec: MediationSpec, design: Design, failed: int) ->
     found = []
     if design.n_clusters < FEW_CLUSTERS:
         found.append(
-            f"{design.n_clusters} clusters, fewer than {FEW_CLUSTERS}: bootstrap intervals are "
-            "likely too short"
+            f"{design.n_clusters} clusters, fewer than {FEW_CLUSTERS}: bootstrap intervals rest "
+            "on a correction for few clusters"
         )
     if not spec.lag_mediator and not spec.lag_outcome:
         found.append("exposure, mediators and outcome are from the same period: order is assumed")

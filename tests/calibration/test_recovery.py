@@ -21,10 +21,9 @@ PANELS = 100
 COMPARISONS = 30
 # All comparisons together fail by chance for one seed in a thousand: 4.15 Monte Carlo errors each.
 MC_ERRORS = NormalDist().inv_cdf(1 - 0.001 / (2 * COMPARISONS))
-# Coverage of a right 95 % interval scatters around 0.95 with this Monte Carlo error; a percentile
-# interval of 48 clusters may fall a point short (docs/calibration.md), which is granted below.
+# Coverage of a right 95 % interval scatters around 0.95 with this Monte Carlo error.
 COVERAGE_ERROR = np.sqrt(0.95 * 0.05 / PANELS)
-COVERAGE = (0.94 - MC_ERRORS * COVERAGE_ERROR, 0.95 + MC_ERRORS * COVERAGE_ERROR)
+COVERAGE = (0.95 - MC_ERRORS * COVERAGE_ERROR, 0.95 + MC_ERRORS * COVERAGE_ERROR)
 
 
 @pytest.fixture(scope="module")
