@@ -10,7 +10,7 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.numbers import capital, count, interval, label, number, split_unit
+from ex_cx.reporting.numbers import capital, count, interval, label, number, plain, split_unit
 from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
@@ -238,7 +238,7 @@ def _readable(text: str, labels: Mapping[str, str]) -> str:
         known = "|".join(map(re.escape, longest_first))
         pattern = rf"(?<!\w)((?:{known})(?:_(?:lag|lead)\d+)?)(?!\w)"
         text = re.sub(pattern, lambda match: words_of(match[1], labels), text)
-    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text).replace("->", "→")
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", plain(text)).replace("->", "→")
     named = any(text.startswith(words_of(name, labels)) for name in labels)
     return capital(text) if named else text
 
@@ -344,7 +344,8 @@ def _where(mask: pd.Series) -> tuple[int, ...]:
 def _path_name(term: str, names: Mapping[str, str]) -> str:
     kind, _, mediator = term.partition(":")
     words = {"a": "a: exposure to", "b": "b: outcome on", "indirect": "indirect through"}
-    return f"{words[kind]} {label(mediator, names)}" if mediator else kind.replace("_", " ")
+    alone = {"indirect": "indirect, all paths", "proportion_mediated": "share mediated"}
+    return f"{words[kind]} {label(mediator, names)}" if mediator else alone.get(kind, kind)
 
 
 def _panel_method(result: PanelResult, names: Mapping[str, str]) -> tuple[str, ...]:

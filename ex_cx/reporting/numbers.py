@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 
-__all__ = ["capital", "count", "interval", "label", "number", "p_value", "split_unit"]
+__all__ = ["capital", "count", "interval", "label", "number", "p_value", "plain", "split_unit"]
 
 
 def number(value: float, spread: float | None = None) -> str:
@@ -95,6 +97,16 @@ def label(name: str, labels: Mapping[str, str]) -> str:
             periods = "period" if by == "1" else "periods"
             return f"{text}, {by} {periods} {words}" + (f" ({unit})" if unit else "")
     return name
+
+
+def plain(text: str) -> str:
+    """A sentence whose small numbers are written without powers of ten.
+
+    >>> plain("0.04 (-7.98e-05 to 2e-07), item e-05")
+    '0.04 (-0.0000798 to 0.0000002), item e-05'
+    """
+    small = r"(?<![\w.])\d(?:\.\d+)?e-\d\d\b"
+    return re.sub(small, lambda match: format(Decimal(match[0]), "f"), text)
 
 
 def split_unit(text: str) -> tuple[str, str]:

@@ -209,7 +209,7 @@ def rows_lost(rows_in: int, lost: Mapping[str, int]) -> Finding:
     if not gone:
         return Finding(f"All {rows_in:,} rows of the panel are used.", "clear")
     share = gone / rows_in
-    reasons = "; ".join(f"{count:,} {reason}" for reason, count in lost.items())
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in lost.items())
     words = (
         f"{rows_in - gone:,} of {rows_in:,} rows are used, {gone:,} ({100 * share:.1f} %) are not: "
         f"{reasons}."
