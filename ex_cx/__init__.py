@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from ex_cx.linkage.panel import Panel
     from ex_cx.linkage.sources import read_table
     from ex_cx.models.compare import compare_estimators, within_bins
+    from ex_cx.models.dynamic import DynamicResult, fit_dynamic
+    from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
     from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
     from ex_cx.models.regress import PanelResult, fit_panel
     from ex_cx.models.spec import PanelSpec
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
 __all__ = [
+    "DynamicResult",
+    "DynamicSpec",
+    "DynamicTerm",
     "MediationResult",
     "MediationSpec",
     "Panel",
@@ -30,6 +35,7 @@ __all__ = [
     "check_mediation_guards",
     "check_table",
     "compare_estimators",
+    "fit_dynamic",
     "fit_mediation",
     "fit_panel",
     "link_sources",
@@ -38,6 +44,9 @@ __all__ = [
 ]
 
 _ROOM = {
+    "DynamicResult": "ex_cx.models.dynamic",
+    "DynamicSpec": "ex_cx.models.dynamic_spec",
+    "DynamicTerm": "ex_cx.models.dynamic_spec",
     "MediationResult": "ex_cx.models.mediation",
     "MediationSpec": "ex_cx.models.mediation",
     "Panel": "ex_cx.linkage.panel",
@@ -47,6 +56,7 @@ _ROOM = {
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.compare",
+    "fit_dynamic": "ex_cx.models.dynamic",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
     "link_sources": "ex_cx.linkage.link",

@@ -14,7 +14,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ex_cx"
 ROOMS = ("studies", "reporting", "robustness", "models", "estimation", "linkage")  # from the top
-MODEL_USES = {  # the regression's spec has a module of its own; these compare or test its fits
+MODEL_USES = {  # specs have modules of their own; the others compare or test a regression's fits
+    "dynamic": {"dynamic_spec"},
     "regress": {"spec"},
     "compare": {"spec", "regress"},
     "wild": {"spec", "regress"},
