@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from ex_cx.errors import SpecError, some
 from ex_cx.reporting.numbers import interval, label, number, split_unit
 from ex_cx.reporting.tables import by_term
 
@@ -115,8 +116,15 @@ def holds_zero(row: pd.Series) -> bool:
 
 
 def row_of(frame: pd.DataFrame, term: str, estimator: str) -> pd.Series:
-    """The row of one term by one estimator."""
-    return frame[(frame["term"] == term) & (frame["estimator"] == estimator)].iloc[0]
+    """The row of one term by one estimator; a `SpecError` where the frame has none."""
+    rows = frame[(frame["term"] == term) & (frame["estimator"] == estimator)]
+    if rows.empty:
+        raise SpecError(
+            f"The comparison has no {estimator!r} estimate of {term!r}; it has "
+            f"{some(frame['estimator'].unique())} of {some(frame['term'].unique())}. Name it in "
+            "the estimators of compare_estimators."
+        )
+    return rows.iloc[0]
 
 
 def _against_between(within: pd.Series, between: pd.Series) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ex_cx.errors import SpecError
 from ex_cx.reporting.wording import answer_mediation, answer_panel, grade
 
 LABELS = {"x": "Engagement (1-5)", "y": "NPS (points)", "m": "Effort (1-5)", "w": "Load (%)"}
@@ -80,6 +81,19 @@ def test_a_missing_interval_shows_no_association(tidy_rows):
     answer = answer_panel(rows, term="x", outcome="y", labels=LABELS)
     assert answer.startswith("Within units, no association of Engagement with NPS is shown")
     assert "no interval can be given" in answer
+
+
+def test_an_estimate_that_was_not_made_is_refused(tidy_rows):
+    with pytest.raises(
+        SpecError,
+        match=re.escape(
+            "The comparison has no 'first_difference' estimate of 'x'; it has 'within', 'between' "
+            "of 'x'. Name it in the estimators of compare_estimators."
+        ),
+    ):
+        answer_panel(
+            tidy_rows(WITHIN_UP, BETWEEN_UP), term="x", outcome="y", estimator="first_difference"
+        )
 
 
 def mediation(tidy_rows, indirect, direct):
