@@ -1,0 +1,164 @@
+"""Diagnostics against R's plm, linearmodels, hand calculations and panels made to light them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+from linearmodels.datasets import munnell
+from numpy.testing import assert_allclose
+from scipy import stats
+from statsmodels.datasets import grunfeld
+from statsmodels.stats.outliers_influence import variance_inflation_factor
+
+from ex_cx.estimation.inference import cluster_factor
+from ex_cx.linkage.panel import Panel
+from ex_cx.models.regress import PanelSpec, fit_panel
+from ex_cx.robustness.diagnostics import diagnose
+
+ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "plm_tests.json").read_text())
+SPEC = PanelSpec(outcome="y", exposures=("x",), controls=("z",))
+ONE_WAY = replace(SPEC, absorb=("unit",))
+
+
+def _shipped(name: str) -> tuple[Panel, PanelSpec]:
+    if name == "grunfeld":
+        rows = grunfeld.load_pandas().data
+        rows = rows[rows["firm"] != "American Steel"]
+        panel = Panel.from_frame(rows, unit="firm", period="year")
+        return panel, PanelSpec(outcome="invest", exposures=("value", "capital"))
+    rows = munnell.load()
+    logs = {"lgsp": "GSP", "lpcap": "P_CAP", "lpc": "PC", "lemp": "EMP"}
+    rows = rows.assign(**{new: np.log(rows[old]) for new, old in logs.items()}, unemp=rows["UNEMP"])
+    panel = Panel.from_frame(rows, unit="STATE", period="YR")
+    return panel, PanelSpec(outcome="lgsp", exposures=("lpcap", "lpc", "lemp", "unemp"))
+
+
+def _rows(n_units: int = 60, n_periods: int = 12, seed: int = 3) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    n = n_units * n_periods
+    frame = pd.DataFrame({"unit": np.arange(n) // n_periods, "period": np.arange(n) % n_periods})
+    frame["x"], frame["z"] = rng.normal(size=(2, n))
+    frame["e"] = rng.normal(size=n)
+    frame["y"] = frame["x"] + frame["e"]
+    return frame
+
+
+def _found(rows: pd.DataFrame, spec: PanelSpec = SPEC) -> pd.DataFrame:
+    panel = Panel.from_frame(rows, unit="unit", period="period")
+    return diagnose(panel, spec).set_index(["diagnostic", "term"])
+
+
+@pytest.mark.parametrize("name", ["grunfeld", "produc"])
+def test_equal_to_plm(name):
+    panel, spec = _shipped(name)
+    found = diagnose(panel, spec).set_index("diagnostic")
+    oracle = ORACLE["results"][name]
+    cd = found.loc["Cross-section dependence"]
+    assert_allclose(cd["value"], oracle["cd"]["statistic"], rtol=1e-10)
+    assert_allclose(cd["p_value"], oracle["cd"]["p"], rtol=1e-8)
+    g, t = panel.n_units, panel.n_periods
+    factor = cluster_factor(g, g * (t - 2), 1, 1)  # R: HC0, no factor
+    serial = found.loc["Serial correlation", "value"] * factor
+    assert_allclose(serial, oracle["wooldridge"]["statistic"], rtol=1e-10)
+
+
+def test_hausman_equal_to_plm_and_refused_where_it_does_not_exist():
+    panel, spec = _shipped("grunfeld")
+    hausman = diagnose(panel, spec).set_index("diagnostic").loc["Hausman test"]
+    oracle = ORACLE["results"]["grunfeld"]["hausman"]
+    assert_allclose(hausman[["value", "p_value"]].astype(float), list(oracle.values()), rtol=1e-9)
+    # on Produc the covariances do not differ by a positive matrix: plm prints a number all the same
+    panel, spec = _shipped("produc")
+    hausman = diagnose(panel, spec).set_index("diagnostic").loc["Hausman test"]
+    assert np.isnan(hausman["value"])
+    assert hausman["light"] == "amber"
+    assert hausman["reading"] == (
+        "Could not be computed: the two covariances do not differ by a positive matrix, so the "
+        "classical statistic does not exist here (read the Mundlak test instead)."
+    )
+
+
+def test_mundlak_by_hand_from_the_correlated_random_effects_fit():
+    rows = _rows()
+    panel = Panel.from_frame(rows, unit="unit", period="period")
+    fit = fit_panel(panel, replace(SPEC, estimator="correlated_random"))
+    gap, spread = fit.coef[2:], fit.vcov[2:, 2:]
+    value = gap @ np.linalg.inv(spread) @ gap / 2
+    line = _found(rows).loc[("Mundlak test", "")]
+    assert_allclose(line["value"], value, rtol=1e-9)
+    assert_allclose(line["p_value"], stats.f.sf(value, 2, 59), rtol=1e-8)
+
+
+def test_inflation_equals_that_of_dummy_regression():
+    rows = _rows(n_units=8, n_periods=6)
+    rows["z"] = 0.8 * rows["x"] + 0.4 * rows["z"]
+    dummies = pd.get_dummies(rows[["unit", "period"]].astype(str), drop_first=True, dtype=float)
+    design = sm.add_constant(pd.concat([rows[["x", "z"]], dummies], axis=1))
+    within_x = sm.OLS(rows["x"], design.drop(columns=["x", "z"])).fit().resid
+    within_z = sm.OLS(rows["z"], design.drop(columns=["x", "z"])).fit().resid
+    r_squared = np.corrcoef(within_x, within_z)[0, 1] ** 2
+    line = _found(rows).loc[("Variance inflation", "x")]
+    assert_allclose(line["value"], 1 / (1 - r_squared), rtol=1e-8)
+    assert line["value"] < variance_inflation_factor(design.to_numpy(), 1)  # dummies count there
+
+
+def test_nothing_lights_up_where_nothing_is_wrong():
+    lights = _found(_rows())["light"].drop("Hausman test", level="diagnostic")
+    assert set(lights) == {"green"}, lights
+
+
+@pytest.mark.parametrize(
+    ("change", "spec", "line", "light"),
+    [
+        ({"y": "y + 2 * between"}, SPEC, ("Mundlak test", ""), "amber"),
+        ({"y": "y + 3 * common"}, ONE_WAY, ("Cross-section dependence", ""), "amber"),
+        ({"x": "x * 0.05 + 3 * between"}, SPEC, ("Variation within units", "x"), "red"),
+        ({"z": "x + 0.1 * z"}, SPEC, ("Variance inflation", "z"), "red"),
+        ({"x": "x * heavy"}, SPEC, ("Leverage of single clusters", "x"), "amber"),
+        ({"x": "x * heavy"}, SPEC, ("Effective clusters", "x"), "red"),
+        ({"x_se": "0 * x + 0.9"}, SPEC, ("Reliability within units", "x"), "red"),
+    ],
+)  # fmt: skip
+def test_each_lights_up_where_it_must(change, spec, line, light):
+    rows = _rows()
+    rng = np.random.default_rng(8)
+    rows["between"] = rng.normal(size=60)[rows["unit"]]
+    rows["x"] = rows["x"] + rows["between"] if "y" in change else rows["x"]
+    rows["common"] = rng.normal(size=12)[rows["period"]]
+    rows["heavy"] = np.where(rows["unit"] == 5, 50.0, 1.0)
+    rows = rows.assign(**{name: rows.eval(text) for name, text in change.items()})
+    assert _found(rows, spec).loc[line, "light"] == light
+
+
+def test_serial_correlation_is_amber_only_for_errors_that_ignore_it():
+    rows = _rows()
+    walk = rows.groupby("unit")["e"].cumsum()
+    rows["y"] = rows["x"] + walk
+    key = ("Serial correlation", "")
+    assert _found(rows).loc[key, "light"] == "green"
+    assert _found(rows).loc[key, "reading"].endswith("the errors asked for allow for it")
+    assert _found(rows, replace(SPEC, vcov="robust")).loc[key, "light"] == "amber"
+
+
+def test_reliability_is_one_less_error_over_variance_net_of_effects():
+    rows = _rows()
+    rows["x_se"] = 0.5
+    line = _found(rows).loc[("Reliability within units", "x")]
+    net = rows["x"] - rows.groupby("unit")["x"].transform("mean")
+    net = net - net.groupby(rows["period"]).transform("mean")
+    variance = (net**2).sum() / (len(rows) - 60)
+    assert_allclose(line["value"], 1 - 0.25 / variance, rtol=1e-9)
+
+
+def test_what_cannot_be_computed_says_why():
+    rows = _rows(n_units=40, n_periods=2)
+    found = _found(rows)
+    assert found.loc[("Cross-section dependence", ""), "reading"] == (
+        "Could not be computed: no two units share three periods."
+    )
