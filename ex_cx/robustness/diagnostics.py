@@ -208,10 +208,11 @@ def _cd_statistic(grid: np.ndarray) -> tuple[float, int]:
 
 def _effective(panel: Panel, spec: PanelSpec) -> list[_Line]:
     lines = []
-    for row in effective_clusters(panel, spec).itertuples():
-        light = _low(row.n_effective, FEW_EFFECTIVE, TOO_FEW_EFFECTIVE)
-        words = f"worth {row.n_effective:.0f} equally informative clusters of {row.n_clusters}"
-        lines.append(_Line(row.term, float(row.n_effective), np.nan, words, light))
+    for row in effective_clusters(panel, spec).to_dict("records"):
+        worth = float(row["n_effective"])
+        words = f"worth {worth:.0f} equally informative clusters of {row['n_clusters']}"
+        light = _low(worth, FEW_EFFECTIVE, TOO_FEW_EFFECTIVE)
+        lines.append(_Line(str(row["term"]), worth, np.nan, words, light))
     return lines
 
 
