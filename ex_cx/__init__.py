@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
+    from ex_cx.models.magnitude import effect_sizes, predict_change
     from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
     from ex_cx.models.regress import PanelResult, fit_panel
+    from ex_cx.models.shape import slope_regions, slopes_over, turning_point
     from ex_cx.models.spec import PanelSpec
+    from ex_cx.models.wild import wild_cluster_test
+    from ex_cx.robustness.diagnostics import diagnose
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
 __all__ = [
@@ -35,11 +39,18 @@ __all__ = [
     "check_mediation_guards",
     "check_table",
     "compare_estimators",
+    "diagnose",
+    "effect_sizes",
     "fit_dynamic",
     "fit_mediation",
     "fit_panel",
     "link_sources",
+    "predict_change",
     "read_table",
+    "slope_regions",
+    "slopes_over",
+    "turning_point",
+    "wild_cluster_test",
     "within_bins",
 ]
 
@@ -56,11 +67,18 @@ _ROOM = {
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.compare",
+    "diagnose": "ex_cx.robustness.diagnostics",
+    "effect_sizes": "ex_cx.models.magnitude",
     "fit_dynamic": "ex_cx.models.dynamic",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
     "link_sources": "ex_cx.linkage.link",
+    "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",
+    "slope_regions": "ex_cx.models.shape",
+    "slopes_over": "ex_cx.models.shape",
+    "turning_point": "ex_cx.models.shape",
+    "wild_cluster_test": "ex_cx.models.wild",
     "within_bins": "ex_cx.models.compare",
 }
 

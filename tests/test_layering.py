@@ -19,6 +19,8 @@ MODEL_USES = {  # specs have modules of their own; the others compare or test a 
     "regress": {"spec"},
     "compare": {"spec", "regress"},
     "wild": {"spec", "regress"},
+    "magnitude": {"regress"},
+    "shape": {"regress"},
 }
 LEVEL = {room: len(ROOMS) - at for at, room in enumerate(ROOMS)} | {"results": 0, "errors": 0}
 MODULES = sorted(PACKAGE.rglob("*.py"))

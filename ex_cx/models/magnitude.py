@@ -1,0 +1,123 @@
+"""How large is it? A panel regression's estimates in units that readers can picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from ex_cx.errors import SpecError, nearest
+from ex_cx.estimation.inference import t_interval, t_p_values
+from ex_cx.linkage.panel import Panel
+from ex_cx.models.regress import PanelResult, compress_panel
+
+__all__ = ["effect_sizes", "predict_change"]
+
+
+def predict_change(
+    result: PanelResult, changes: Mapping[str, float], *, conf_level: float = 0.95
+) -> pd.DataFrame:
+    """Difference in the outcome that goes with changes in several terms at once.
+
+    Parameters
+    ----------
+    result : from `fit_panel`.
+    changes : term -> change in its own units; terms left out do not change. A change in a column
+        that also enters as `a:b` or `a^2` must state what those terms change by. The sum of the
+        coefficients of several lags is `{"x": 1, "x_lag1": 1}`.
+
+    Returns
+    -------
+    The tidy columns, one row; `term` names the changes, the estimate is in outcome units.
+
+    Raises
+    ------
+    SpecError : no change, or a term that the result does not have.
+
+    Examples
+    --------
+    >>> from ex_cx.models.regress import PanelSpec, fit_panel
+    >>> rows = pd.DataFrame({"unit": np.arange(40) // 4, "period": np.arange(40) % 4})
+    >>> rows["x"], rows["z"] = np.sin(np.arange(40.0)), np.cos(np.arange(40.0) ** 2)
+    >>> rows["y"] = 2 * rows["x"] - rows["z"] + 0.1 * np.sin(np.arange(40.0) ** 3)
+    >>> panel = Panel.from_frame(rows, unit="unit", period="period")
+    >>> result = fit_panel(panel, PanelSpec(outcome="y", exposures=("x", "z")))
+    >>> predict_change(result, {"x": 1, "z": -1})["estimate"].round(1).tolist()
+    [3.0]
+    """
+    if not changes:
+        raise SpecError("No change is given. Name at least one term and by how much it changes.")
+    contrast = np.zeros(len(result.terms))
+    for term, change in changes.items():
+        if term not in result.terms:
+            raise SpecError(
+                f"There is no coefficient {term!r} among {', '.join(result.terms)}."
+                f"{nearest(term, result.terms)}"
+            )
+        contrast[result.terms.index(term)] = change
+    name = ", ".join(f"{term} {change:+g}" for term, change in changes.items())
+    return _rows(result, contrast[None, :], [name], conf_level)
+
+
+def effect_sizes(panel: Panel, result: PanelResult, *, conf_level: float = 0.95) -> pd.DataFrame:
+    """Each exposure's estimate per unit, per within-unit standard deviation, and across its range.
+
+    Parameters
+    ----------
+    panel : the rows that `result` was fitted to.
+    result : from `fit_panel`, within estimates.
+
+    Returns
+    -------
+    The tidy columns, then change (`one unit`, `one within-unit sd`, `25th to 75th percentile of
+    the unit's own history`) and size (that change in the exposure's units).
+
+    Notes
+    -----
+    The within-unit standard deviation is that of the exposure net of all absorbed effects, on the
+    rows used. The third change is the median over units of the distance between the 25th and 75th
+    percentile of the unit's own values. Errors take both sizes as given.
+    """
+    compressed = compress_panel(panel, result.spec)
+    design, total = compressed.design, compressed.moments.total
+    rows = len(design.periods)
+    frames = []
+    for at, term in enumerate(result.terms[: len(result.spec.exposures)]):
+        spread = float(np.sqrt(total[at + 1, at + 1] / rows))
+        bounds = np.append(design.unit_starts, rows)
+        column = design.columns[at + 1]
+        own = [np.subtract(*np.percentile(column[lo:hi], [75, 25])) for lo, hi in pairwise(bounds)]
+        sizes = {
+            "one unit": 1.0,
+            "one within-unit sd": spread,
+            "25th to 75th percentile of the unit's own history": float(np.median(own)),
+        }
+        contrast = np.zeros((len(sizes), len(result.terms)))
+        contrast[:, at] = list(sizes.values())
+        frame = _rows(result, contrast, [term] * len(sizes), conf_level)
+        frames.append(frame.assign(change=list(sizes), size=list(sizes.values())))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _rows(
+    result: PanelResult, contrast: np.ndarray, names: list[str], conf_level: float
+) -> pd.DataFrame:
+    estimate = contrast @ result.coef
+    std_error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, result.vcov, contrast))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = estimate / std_error
+    low, high = t_interval(estimate, std_error, result.df_t, conf_level)
+    return pd.DataFrame(
+        {
+            "term": names,
+            "estimate": estimate,
+            "std_error": std_error,
+            "statistic": statistic,
+            "p_value": t_p_values(statistic, result.df_t),
+            "conf_low": low,
+            "conf_high": high,
+            "conf_level": conf_level,
+        }
+    )
