@@ -218,13 +218,13 @@ def _check_identified(rows: GmmRows, zx: np.ndarray, zhz: np.ndarray) -> float:
             f"{width} independent instruments cannot identify {k} coefficients ({terms} terms and "
             f"{k - terms} for periods). Allow more instrument lags, or name fewer terms."
         )
-    _check_change(rows)
+    size = _check_change(rows)
     cross = zx.T @ np.linalg.solve(zhz, zx)
-    own = np.diag(cross)[:terms].copy()
     if k > terms:
         hidden = np.linalg.lstsq(cross[terms:, terms:], cross[terms:, :terms], rcond=None)[0]
         cross = cross[:terms, :terms] - cross[:terms, terms:] @ hidden
-    still = [n for n, c, o in zip(rows.names, np.diag(cross), own, strict=True) if c <= 1e-11 * o]
+    moved = np.diag(cross) > DEPENDENT * size
+    still = [name for name, free in zip(rows.names, moved, strict=True) if not free]
     if still:
         raise RankError(
             f"No instrument moves {still[0]!r} once period effects are taken out, so its "
@@ -233,8 +233,8 @@ def _check_identified(rows: GmmRows, zx: np.ndarray, zhz: np.ndarray) -> float:
     return check_rank(cross, np.diag(cross), list(rows.names), ("unit", "period"))
 
 
-def _check_change(rows: GmmRows) -> None:
-    """Refuse terms that do not change within units, or change alike in all of them."""
+def _check_change(rows: GmmRows) -> np.ndarray:
+    """Squared changes of the terms; refuses those that do not change within units on their own."""
     change = _change(rows.x[:, :, : len(rows.names)], rows.difference)
     periods = rows.x.shape[2] - len(rows.names) > 1
     mean = change.sum(axis=0) / np.maximum(rows.difference.sum(axis=0), 1)[:, None]
@@ -246,11 +246,12 @@ def _check_change(rows: GmmRows) -> None:
                 f"{name!r} does not change within any unit, so it cannot be told from the unit "
                 "effects. Drop it from the spec, or use fit_panel with estimator='pooled'."
             )
-        if periods and own <= 1e-11 * total:
+        if periods and own <= DEPENDENT * total:
             raise RankError(
                 f"{name!r} changes by the same amount in every unit, so it cannot be told from the "
                 "period effects. Drop it from the spec, or set period_effects=False."
             )
+    return size
 
 
 def _step(rows: GmmRows, zx: np.ndarray, zy: np.ndarray, weights: np.ndarray) -> _Step:
@@ -267,7 +268,7 @@ def _step(rows: GmmRows, zx: np.ndarray, zy: np.ndarray, weights: np.ndarray) ->
 def _why_no_second_step(rows: GmmRows, spread: np.ndarray) -> str:
     n, width = len(rows.y), len(spread)
     remedy = (
-        "Set collapse=True, limit instrument lags, set period_effects=False, or report steps=1."
+        "Limit instrument lags, set collapse=True or period_effects=False, or report steps=1."
     )
     if width > n:
         return (
