@@ -24,6 +24,8 @@ PARTS = {
     "startup": startups.startups,
     "large": panels.large,
 }
+README = Path(__file__).resolve().parents[2] / "README.md"
+MARKS = ("<!-- written by make bench -->", "<!-- end of what make bench writes -->")
 PACKAGES = (
     *("ex-cx", "numpy", "pandas", "scipy", "StatsPAI", "pyfixest", "linearmodels"),
     *("pyprocessmacro", "pingouin", "typer"),
@@ -61,6 +63,25 @@ def table(lines: list[Line]) -> str:
     return head + body + "\n" + "\n".join(notes) + "\n"
 
 
+def brief(lines: list[Line]) -> str:
+    """What was demanded, as the short table of the README."""
+    body = "".join(
+        f"| {one.task} | {one.peer} | {number(one.ratio)} | {number(one.wanted)} |\n"
+        for one in lines
+        if one.wanted is not None
+    )
+    head = "| task | peer | the peer takes so many times as much | wanted |\n"
+    return f"{header()}\n\n{head}{'| --- ' * 4}|\n{body}"
+
+
+def write_readme(lines: list[Line]) -> None:
+    """Put the short table between the marks in the README."""
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    README.write_text(f"{before}{MARKS[0]}\n{brief(lines)}{MARKS[1]}{after}", encoding="utf-8")
+
+
 def number(ratio: float) -> str:
     """Three digits, thousands apart."""
     return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
@@ -87,6 +108,8 @@ def main() -> int:
     if given.write:
         given.write.parent.mkdir(parents=True, exist_ok=True)
         given.write.write_text(text, encoding="utf-8")
+        if not given.only:
+            write_readme(lines)
     return int(any(one.verdict == "MISSED" for one in lines))
 
 
