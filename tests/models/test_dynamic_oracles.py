@@ -1,4 +1,4 @@
-"""Dynamic panels against R's plm, Stata's published output, and the published tables on EmplUK.
+"""Dynamic panels against plm, StatsPAI, Stata's published output, and the published tables on EmplUK.
 
 Conventions: tests/oracles/dynamic_README.md. Stata prints 7 decimals; xtabond2's `small` multiplies
 variances by (n-1)/(n-K) * G/(G-1), with G + 1 for G where there is no constant (it then prints
@@ -21,6 +21,7 @@ from ex_cx.linkage.panel import Panel
 from ex_cx.models.dynamic import DynamicSpec, DynamicTerm, fit_dynamic
 
 FOLDER = Path(__file__).resolve().parents[1] / "oracles"
+STATSPAI = json.loads((FOLDER / "dynamic_statspai.json").read_text(encoding="utf-8"))
 PLM = json.loads((FOLDER / "dynamic_plm.json").read_text(encoding="utf-8"))
 
 
@@ -105,6 +106,23 @@ def test_plm(case):
         assert_allclose(plain.vcov, oracle["unadjusted"], rtol=1e-6, atol=1e-9 * plain.vcov.max())
         if "ar" in oracle:
             assert_allclose(plain.ar, oracle["ar_unadjusted"], rtol=1e-7)
+
+
+@pytest.mark.parametrize("case", STATSPAI)
+def test_statspai_on_a_panel_with_holes(case):
+    estimator, steps, periods = case.split("_")
+    spec = DynamicSpec(
+        outcome="n",
+        terms=(DynamicTerm(term="w", exogeneity="predetermined"), "k"),
+        estimator=estimator,
+        steps=int(steps),
+        period_effects=periods == "periods",
+    )
+    result, oracle = fit_dynamic(_panel(gaps=True), spec), STATSPAI[case]
+    assert_allclose(result.coef, oracle["coef"], rtol=1e-8)
+    assert_allclose(_errors(result), oracle["std_error"], rtol=1e-8)
+    assert_allclose([*result.ar, result.hansen], [*oracle["ar"], oracle["hansen"]], rtol=1e-8)
+    assert (result.n_instruments, result.overid_df) == (oracle["instruments"], oracle["df"])
 
 
 def test_stata_xtabond_manual():
