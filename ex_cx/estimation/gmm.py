@@ -267,9 +267,7 @@ def _step(rows: GmmRows, zx: np.ndarray, zy: np.ndarray, weights: np.ndarray) ->
 
 def _why_no_second_step(rows: GmmRows, spread: np.ndarray) -> str:
     n, width = len(rows.y), len(spread)
-    remedy = (
-        "Limit instrument lags, set collapse=True or period_effects=False, or report steps=1."
-    )
+    remedy = "Limit instrument lags, set collapse=True or period_effects=False, or report steps=1."
     if width > n:
         return (
             f"{width} instruments and {n} units: two-step weights need at least as many units as "

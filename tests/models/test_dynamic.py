@@ -89,7 +89,7 @@ def test_a_gap_is_a_gap():
 # Against a plain loop over units, with every kind of term, holes, and both equations
 
 
-def _plain(rows, spec, gmm_lags, strict):
+def _plain(rows, spec, gmm_lags):
     """Two-step estimates with the textbook's matrices: Z and M unit by unit, collapsed."""
     t = rows["period"].max() + 1
     wide = {c: rows.pivot_table(index="unit", columns="period", values=c) for c in "yxz"}
@@ -128,7 +128,9 @@ def _plain(rows, spec, gmm_lags, strict):
         )
     zx = sum(z.T @ m @ x for z, m, _, x in units)
     zy = sum(z.T @ m @ y for z, m, y, _ in units)
-    weights = np.linalg.inv(sum(z.T @ m @ m.T @ z for z, m, _, _ in units))
+    plain = spec.first_step == "identity"
+    weights = sum(z.T @ (np.eye(2 * t) if plain else m @ m.T) @ z for z, m, _, _ in units)
+    weights = np.linalg.inv(weights)
     for _ in range(spec.steps):
         bread = np.linalg.inv(zx.T @ weights @ zx)
         coef = bread @ zx.T @ weights @ zy
@@ -138,26 +140,33 @@ def _plain(rows, spec, gmm_lags, strict):
     return coef, bread, float(total @ used @ total)
 
 
+LAGS = {"y": [2, 3, 4, 5], "x": [1, 2, 3]}
+
+
+@pytest.mark.parametrize("first_step", ["differenced", "identity"])
 @pytest.mark.parametrize("estimator", ["difference", "system"])
 @pytest.mark.parametrize("share", [1.0, 0.85])
-def test_plain_loop(estimator, share):
+def test_plain_loop(estimator, share, first_step):
     rows = _rows(share=share)
     terms = (
         DynamicTerm(term="x", exogeneity="predetermined", instrument_lags=(1, 3)),
         DynamicTerm(term="z", exogeneity="strict"),
     )
     spec = DynamicSpec(
-        outcome="y", terms=terms, estimator=estimator, period_effects=False, vcov="unadjusted"
+        outcome="y",
+        terms=terms,
+        estimator=estimator,
+        period_effects=False,
+        vcov="unadjusted",
+        first_step=first_step,
     )
     result = _fit(rows, spec)
-    coef, bread, hansen = _plain(rows, spec, {"y": [2, 3, 4, 5], "x": [1, 2, 3]}, "z")
+    coef, bread, hansen = _plain(rows, spec, LAGS)
     assert_allclose(result.coef, coef[:3], rtol=1e-9)
     assert_allclose(result.vcov, bread[:3, :3], rtol=1e-8, atol=1e-12)
     assert_allclose(result.hansen, hansen, rtol=1e-9)
-    one, (coef, _, _) = (
-        _fit(rows, replace(spec, steps=1, vcov="robust")),
-        _plain(rows, replace(spec, steps=1), {"y": [2, 3, 4, 5], "x": [1, 2, 3]}, "z"),
-    )
+    one = _fit(rows, replace(spec, steps=1, vcov="robust"))
+    coef, _, _ = _plain(rows, replace(spec, steps=1), LAGS)
     assert_allclose(one.coef, coef[:3], rtol=1e-9)
 
 

@@ -1,4 +1,4 @@
-"""Dynamic panels against plm, StatsPAI, Stata's published output, and the published tables on EmplUK.
+"""Dynamic panels against plm, StatsPAI, Stata's printed output and the published tables on EmplUK.
 
 Conventions: tests/oracles/dynamic_README.md. Stata prints 7 decimals; xtabond2's `small` multiplies
 variances by (n-1)/(n-K) * G/(G-1), with G + 1 for G where there is no constant (it then prints
