@@ -18,6 +18,9 @@ from ex_cx.linkage.panel import Panel
 
 __all__ = ["Design", "DesignTerm", "build_design", "same_source", "term_columns", "term_values"]
 
+_ROUNDING = 1e-10
+"""Spread of unit means, relative to that of the rows, up to which it is rounding."""
+
 
 @dataclass(frozen=True, slots=True)
 class DesignTerm:
@@ -90,19 +93,32 @@ class Design:
         )
 
     def unit_means(self) -> Design:
-        """One row per unit: weighted means over its rows, with the sum of their weights."""
+        """One row per unit: weighted means over its rows, with the sum of their weights.
+
+        Means that differ by rounding only, as those of a column net of its unit means do, are made
+        equal, so that they are found out to be no regressor.
+        """
         starts = self.unit_starts
         mass = np.ones(self.n_obs) if self.weights is None else self.weights
         total = np.add.reduceat(mass, starts)
         return replace(
             self,
-            columns=tuple(np.add.reduceat(c * mass, starts) / total for c in self.columns),
+            columns=tuple(
+                _level(np.add.reduceat(c * mass, starts) / total, c) for c in self.columns
+            ),
             periods=np.zeros(len(starts), dtype=np.int64),
             unit_starts=np.arange(len(starts)),
             cluster_starts=np.searchsorted(starts, self.cluster_starts),
             weights=None if self.weights is None else total,
             source=self.source[starts],
         )
+
+
+def _level(means: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The means of `rows` by unit, all equal where they differ by rounding only."""
+    if np.ptp(means) <= _ROUNDING * np.ptp(rows):
+        return np.full_like(means, means.mean())
+    return means
 
 
 def same_source(panel: Panel, outcomes: Sequence[str], causes: Sequence[str]) -> list[str]:
