@@ -171,8 +171,8 @@ def _driscoll_kraay(
     t = len(np.unique(rows.periods))
     if t < 5:
         raise InferenceError(
-            f"Driscoll-Kraay errors need at least 5 periods; the rows used have {t}. Cluster by "
-            "unit instead."
+            f"Driscoll-Kraay errors need at least 5 periods; the rows used have {t}. Use "
+            "vcov='cluster'."
         )
     by_period = _sums(scores, rows.periods - rows.periods.min(), length)
     bandwidth = int(np.floor(4 * (t / 100) ** (2 / 9)))

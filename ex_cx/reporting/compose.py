@@ -15,7 +15,15 @@ from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
 from ex_cx.reporting.tables import by_term, format_tidy
-from ex_cx.reporting.wording import answer_mediation, answer_panel, grade, row_of
+from ex_cx.reporting.wording import (
+    answer_mediation,
+    answer_panel,
+    grade,
+    has_estimate,
+    other_errors,
+    reading,
+    row_of,
+)
 
 __all__ = ["draw_forest", "draw_paths", "draw_scatter", "mediation_report", "panel_report"]
 
@@ -83,7 +91,7 @@ def panel_report(
         tables=(_panel_table(comparison, result, names, level),),
         guards=guards,
         limits=(*limits, NOT_AN_EFFECT),
-        method=_panel_method(result, names),
+        method=_panel_method(result, comparison, names),
         results=answers.assign(headline=headline),
         counts=_counts(result),
     )
@@ -158,8 +166,7 @@ def draw_forest(
     n_obs = rows["n_obs"].max()
     caption = (
         f"{capital(xlabel)}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for "
-        "the comparison between units. Pooled and between mix lasting differences between units "
-        "with what changes inside them; the within estimate, net of the absorbed effects, does not."
+        f"the comparison between units.{reading(rows)}"
     )
     return draw_figure(
         ax, f"forest_{slug(term)}", caption=caption, alt=f"Estimates for {xlabel}. {said}."
@@ -263,7 +270,7 @@ def _panel_facts(
     words = {"within": "change within a unit", "between": "difference between units"}
     facts = []
     for name in dict.fromkeys([estimator, "between"]):
-        if name in set(comparison["estimator"]):
+        if has_estimate(comparison, term, name):
             row = row_of(comparison, term, name)
             shown = number(row["estimate"], (row["conf_high"] - row["conf_low"]) / 2)
             span = interval(row["conf_low"], row["conf_high"])
@@ -307,7 +314,8 @@ def _panel_table(
     kind = capital(result.spec.estimator.replace("_", " "))
     caption = (
         f"Outcome: {label(result.spec.outcome, names)}. {kind} estimates absorb "
-        f"{glance['absorbed']}. Errors: {result.convention}. {100 * level:g} % intervals."
+        f"{glance['absorbed']}. Errors: {result.convention}"
+        f"{other_errors(comparison, result.spec.vcov)}. {100 * level:g} % intervals."
     )
     order = comparison["term"].map({term: at for at, term in enumerate(result.terms)})
     rows = comparison.iloc[order.argsort(kind="stable")]
@@ -348,7 +356,9 @@ def _path_name(term: str, names: Mapping[str, str]) -> str:
     return f"{words[kind]} {label(mediator, names)}" if mediator else alone.get(kind, kind)
 
 
-def _panel_method(result: PanelResult, names: Mapping[str, str]) -> tuple[str, ...]:
+def _panel_method(
+    result: PanelResult, comparison: pd.DataFrame, names: Mapping[str, str]
+) -> tuple[str, ...]:
     effects = result.glance()["absorbed"].iloc[0]
     estimator = result.spec.estimator.replace("_", " ")
     model = (
@@ -359,8 +369,20 @@ def _panel_method(result: PanelResult, names: Mapping[str, str]) -> tuple[str, .
         model,
         f"Standard errors {result.convention} ({count(result.n_clusters)} clusters).",
         "Between: least squares on unit averages. Pooled: one constant.",
+        *_not_estimated(comparison, names),
         *_weighting(result, names),
         *(f"Note: {_readable(warning, names)}." for warning in result.warnings),
+    )
+
+
+def _not_estimated(comparison: pd.DataFrame, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Why lines of the comparison are empty."""
+    if "note" not in comparison:
+        return ()
+    empty = comparison.loc[comparison["note"] != "", ["estimator", "note"]].drop_duplicates()
+    return tuple(
+        f"{capital(estimator.replace('_', ' '))}: not estimated. {_readable(note, names)}"
+        for estimator, note in empty.itertuples(index=False)
     )
 
 

@@ -33,6 +33,9 @@ _EXPLAINED = {
     "between": ("Between units", "averages of the units"),
     "within": ("Within units", "each unit against itself"),
     "first_difference": ("First difference", "change from the period before"),
+    "correlated_random": ("Correlated random", "units' averages held constant"),
+    "random": ("Random effects", "within and between, weighed"),
+    "fama_macbeth": ("Fama-MacBeth", "units compared, by period"),
 }
 
 

@@ -10,7 +10,17 @@ from ex_cx.errors import SpecError, some
 from ex_cx.reporting.numbers import interval, label, number, split_unit
 from ex_cx.reporting.tables import by_term
 
-__all__ = ["answer_mediation", "answer_panel", "change", "grade", "holds_zero", "row_of"]
+__all__ = [
+    "answer_mediation",
+    "answer_panel",
+    "change",
+    "grade",
+    "has_estimate",
+    "holds_zero",
+    "other_errors",
+    "reading",
+    "row_of",
+]
 
 _WORDS = {
     "within": "Within units",
@@ -18,6 +28,17 @@ _WORDS = {
     "pooled": "Over all rows",
     "first_difference": "From one period to the next",
 }
+
+_READ = {
+    "within": "The within estimate, net of the absorbed effects, holds lasting differences between "
+    "units apart; pooled and between estimates mix them in.",
+    "first_difference": "First differences compare a period with the one before.",
+    "correlated_random": "Correlated random effects hold the units' averages constant: where no "
+    "row is missing, what is left is the within estimate.",
+    "random": "Random effects assume that units do not differ in ways that go with the exposure.",
+    "fama_macbeth": "Fama-MacBeth compares units with each other, one period at a time.",
+}
+"""How to read the lines of a forest, by estimator."""
 
 
 def answer_panel(
@@ -44,7 +65,7 @@ def answer_panel(
     names = labels or {}
     row = row_of(comparison, term, estimator)
     sentence = f"{_WORDS[estimator]}, {change(row, label(term, names), label(outcome, names))}."
-    if estimator == "between" or "between" not in set(comparison["estimator"]):
+    if estimator == "between" or not has_estimate(comparison, term, "between"):
         return sentence
     return sentence + _against_between(row, row_of(comparison, term, "between"))
 
@@ -113,6 +134,30 @@ def grade(guards: pd.DataFrame, row: pd.Series, estimator: str = "within") -> tu
 def holds_zero(row: pd.Series) -> bool:
     """Does the interval hold zero (or is there none)?"""
     return not (row["conf_low"] > 0 or row["conf_high"] < 0)
+
+
+def has_estimate(frame: pd.DataFrame, term: str, estimator: str) -> bool:
+    """Does the comparison hold a number for this term by this estimator?"""
+    rows = frame[(frame["term"] == term) & (frame["estimator"] == estimator)]
+    return bool(rows["estimate"].notna().any())
+
+
+def reading(rows: pd.DataFrame) -> str:
+    """How to read the lines of one term's comparison, and which of them are empty."""
+    shown = set(rows.loc[rows["estimate"].notna(), "estimator"])
+    empty = [str(name).replace("_", " ") for name in rows["estimator"] if name not in shown]
+    why = f" No estimate from these rows: {', '.join(empty)} (the method says why)."
+    text = "".join(f" {words}" for name, words in _READ.items() if name in shown)
+    return text + (why if empty else "")
+
+
+def other_errors(comparison: pd.DataFrame, vcov: str) -> str:
+    """Estimators of a comparison whose errors are of another kind than `vcov`, in words."""
+    if "vcov" not in comparison:
+        return ""
+    found = comparison.loc[comparison["vcov"] != vcov, ["estimator", "vcov"]].drop_duplicates()
+    pairs = found.itertuples(index=False)
+    return "".join(f"; of {name} estimates: {kind}".replace("_", " ") for name, kind in pairs)
 
 
 def row_of(frame: pd.DataFrame, term: str, estimator: str) -> pd.Series:

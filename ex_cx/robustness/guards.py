@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import ExCxError
+from ex_cx.errors import ExCxError, SpecError
 from ex_cx.estimation.inference import t_interval
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.compare import compare_estimators
@@ -153,6 +153,8 @@ def _within_between(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding
         spec.estimator == "within" and "unit" in spec.absorb
     )
     frame = compare_estimators(panel, within_spec(spec), ("within", "between"), conf_level)
+    if frame["note"].any():
+        raise SpecError(frame["note"].max())
     inside, across = (records(frame[frame["estimator"] == name]) for name in ("within", "between"))
     findings = []
     for name, within, between in zip(spec.exposures, inside, across, strict=False):

@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal, overload
 from pydantic import BeforeValidator, Field, field_validator
 
 from ex_cx.errors import ParameterError, nearest
+from ex_cx.estimation.covariance import Vcov
+from ex_cx.models.compare import COMPARED
+from ex_cx.models.spec import Estimator
 from ex_cx.studies.validation import Strict, check, shown, spelled
 
 __all__ = [
@@ -39,6 +42,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Effects = Annotated[tuple[Literal["unit", "period"], ...], BeforeValidator(_split)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Lag = Annotated[int, Field(ge=0)]
+Estimators = Annotated[tuple[Estimator, ...], BeforeValidator(_split)]
 
 
 class DataParameters(Strict):
@@ -95,14 +99,18 @@ class DataAuditParameters(DataParameters):
 
 
 class PanelRegressionParameters(DataParameters):
-    """Parameters of `panel_regression`: one outcome on one or more exposures."""
+    """Parameters of `panel_regression`: one outcome on one or more exposures.
+
+    The within estimate answers; `estimators` are shown side by side with it.
+    """
 
     outcome: str = "cx_nps"
     exposures: Names = ("ex_occupancy_pct", "ex_engagement")
     controls: Names = ()
     absorb: Effects = ("unit", "period")
     lag: Lag = 0
-    vcov: Literal["unadjusted", "robust", "cluster", "jackknife"] = "cluster"
+    estimators: Estimators = COMPARED
+    vcov: Vcov = "cluster"
     cluster: str = ""
     weights: str = ""
     conf_level: Level = 0.95
@@ -111,6 +119,15 @@ class PanelRegressionParameters(DataParameters):
     @classmethod
     def _is_named(cls, value: Names | str) -> Names | str:
         return _named(value)
+
+    @field_validator("estimators")
+    @classmethod
+    def _holds_the_answer(cls, value: tuple[Estimator, ...]) -> tuple[Estimator, ...]:
+        if "within" not in value:
+            raise ValueError("lacks 'within', the estimate that answers; add it.")
+        if len(set(value)) < len(value):
+            raise ValueError("names an estimator twice.")
+        return value
 
     def required_columns(self) -> tuple[str, ...]:
         """Columns that must exist in the panel, besides its keys."""

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 from ex_cx.errors import InferenceError, RankError, SpecError
 from ex_cx.estimation import moments
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.compare import compare_estimators, within_bins
+from ex_cx.models.compare import COMPARED, compare_estimators, within_bins
 from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.results import TIDY
 
@@ -234,16 +234,76 @@ def test_within_bins_lie_on_the_line_that_is_fitted():
     assert few["exposure"].is_monotonic_increasing
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e5])
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_a_column_net_of_its_unit_means_has_no_between_estimate(offset, weights):
+    rows = _rows(share=0.9)
+    if weights:
+        rows["w"] = rows["unit"] + 1.0
+    x = rows["x"] + offset
+    rows["x"] = x - x.groupby(rows["unit"]).transform("mean")  # means are rounding, 1e-17
+    with pytest.raises(RankError, match=r"^'x' "):
+        _fit(rows, replace(SPEC, estimator="between"), weights=weights)
+
+
 def test_estimators_side_by_side():
     panel = _panel(_rows(), cluster="site")
     side = compare_estimators(panel, SPEC, ESTIMATORS, conf_level=0.9)
-    assert list(side.columns) == [*TIDY, "estimator", "n_obs", "n_clusters"]
+    assert list(side.columns) == [*TIDY, "estimator", "vcov", "n_obs", "n_clusters", "note"]
     for estimator in ESTIMATORS:
         alone = fit_panel(panel, replace(SPEC, estimator=estimator))
         mine = side[side["estimator"] == estimator].reset_index(drop=True)
         pd.testing.assert_frame_equal(mine[list(TIDY)], alone.tidy(0.9))
         assert set(mine["n_obs"]) == {alone.n_obs}
         assert set(mine["n_clusters"]) == {4}
+    assert set(side["note"]) == {""}
+
+
+def test_correlated_random_effects_stand_beside_within_without_their_own_terms():
+    side = compare_estimators(_panel(_rows()), SPEC).set_index(["estimator", "term"])
+    assert list(dict.fromkeys(side.index.get_level_values(0))) == list(COMPARED)
+    assert set(side.index.get_level_values(1)) == {"x", "z"}
+    within, random = side.loc["within"], side.loc["correlated_random"]
+    assert_allclose(random["estimate"], within["estimate"], rtol=1e-9)  # balanced: Mundlak
+
+
+def test_an_estimator_that_the_rows_do_not_admit_says_why():
+    rows = _rows().query("period % 2 == 0").assign(w=1.0)  # no two periods in a row
+    side = compare_estimators(_panel(rows, weights="w"), SPEC).set_index("estimator")
+    assert set(side.index[side["estimate"].isna()]) == {"first_difference", "correlated_random"}
+    assert set(side.loc["first_difference", "note"]) == {
+        (
+            f"None of the {len(rows)} rows of the panel can be used ({len(rows)} no row one "
+            "period earlier). Check that the columns overlap, and that the lag is shorter than "
+            "the panel."
+        )
+    }
+    assert "does not take weights" in side["note"]["correlated_random"].iloc[0]
+    assert (side.loc["first_difference", "n_obs"] == 0).all()
+    assert (side.loc["within", "note"] == "").all()
+
+
+def test_the_specs_own_estimator_and_a_wrong_name_still_raise():
+    panel = _panel(_rows().query("period % 2 == 0"))
+    first = replace(SPEC, estimator="first_difference")
+    with pytest.raises(SpecError, match=r"^None of the 36 rows"):
+        compare_estimators(panel, first)
+    with pytest.raises(SpecError, match=r"^None of the 36 rows"):
+        compare_estimators(panel, SPEC, ("first_difference",))
+    with pytest.raises(SpecError, match=r"Did you mean 'within'\?$"):
+        compare_estimators(panel, SPEC, ("pooled", "withn"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("vcov", ["cluster_two_way", "driscoll_kraay", "robust"])
+def test_errors_that_an_estimator_does_not_have_are_replaced_and_named(vcov):
+    chosen = ("between", "within", "fama_macbeth")
+    side = compare_estimators(_panel(_rows()), replace(SPEC, vcov=vcov), chosen)
+    kinds = side.drop_duplicates("estimator").set_index("estimator")["vcov"].to_dict()
+    assert kinds == {
+        "within": vcov,
+        "between": vcov if vcov == "robust" else "cluster",
+        "fama_macbeth": vcov if vcov == "driscoll_kraay" else "unadjusted",
+    }
 
 
 # Invariances

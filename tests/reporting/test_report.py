@@ -11,7 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ex_cx.linkage.panel import Panel
+from ex_cx.linkage.simulate import simulate_panel
+from ex_cx.models.compare import compare_estimators, within_bins
+from ex_cx.models.regress import fit_panel
+from ex_cx.models.spec import PanelSpec
+from ex_cx.reporting.compose import panel_report
 from ex_cx.reporting.report import Table, as_json, write_report_parts
+from ex_cx.robustness.guards import check_guards
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -107,3 +114,41 @@ def test_alt_texts_hold_the_numbers_of_the_result(report):
     assert "within −" in forest
     assert "pooled" in forest
     assert "95 % interval" in scatter
+
+
+def test_a_comparison_says_what_is_not_estimated_and_which_errors_differ():
+    panel = simulate_panel(n_units=24, n_periods=12, rng=np.random.default_rng(20240501))
+    panel = panel.where(panel.period_codes % 2 == 0)  # no two periods in a row
+    spec = PanelSpec(outcome="cx_nps", exposures=("ex_occupancy_pct",), vcov="driscoll_kraay")
+    comparison = compare_estimators(panel, spec)
+    guards = pd.DataFrame({"guard": [], "finding": [], "verdict": []})
+    shown = panel_report(fit_panel(panel, spec), comparison, within_bins(panel, spec), guards)
+    forest, (table,) = shown.figures[0], shown.tables
+    assert forest.caption.endswith(
+        "No estimate from these rows: first difference (the method says why)."
+    )
+    assert "the units' averages constant" in forest.caption
+    assert "; of between estimates: cluster. 95 % intervals." in table.caption
+    assert table.frame["estimate by"].tolist()[2:] == [
+        "within",
+        "first difference",
+        "correlated random",
+    ]
+    assert any(
+        line.startswith("First difference: not estimated. None of the") for line in shown.method
+    )
+
+
+def test_an_exposure_that_units_share_has_no_between_estimate_and_none_is_claimed():
+    panel = simulate_panel(n_units=24, n_periods=10, rng=np.random.default_rng(20240501))
+    frame = panel.with_within_between("ex_occupancy_pct").frame
+    panel = Panel.from_frame(frame, unit="unit", period="period")
+    spec = PanelSpec(outcome="cx_nps", exposures=("ex_occupancy_pct_within",))
+    guards = check_guards(panel, spec)
+    comparison = compare_estimators(panel, spec)
+    shown = panel_report(fit_panel(panel, spec), comparison, within_bins(panel, spec), guards)
+    assert "Between" not in shown.answer
+    assert len(shown.facts) == 2  # the estimate and the clusters
+    found = guards.set_index("guard").loc["Within against between"]
+    assert found["verdict"] == "caution"
+    assert found["finding"].startswith("Could not be checked on these rows: ")

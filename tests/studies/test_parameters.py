@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from ex_cx.errors import ParameterError
-from ex_cx.studies.parameters import NOTEBOOKS, check_parameters
+from ex_cx.estimation.covariance import Vcov
+from ex_cx.models.spec import Estimator
+from ex_cx.studies.parameters import NOTEBOOKS, PanelRegressionParameters, check_parameters
 
+REGRESSION = PanelRegressionParameters().model_dump()
 DEFAULTS = {name: model().model_dump() for name, model in NOTEBOOKS.items()}
 
 
@@ -124,6 +129,48 @@ def test_required_columns_see_through_products_squares_and_segments():
     values = DEFAULTS["panel_regression"] | changes
     found = check_parameters("panel_regression", values)
     assert found.required_columns() == ("region", "y", "a", "b", "c")
+
+
+@pytest.mark.parametrize("vcov", get_args(Vcov))
+def test_every_kind_of_error_of_fit_panel_can_be_asked_for(vcov):
+    assert check_parameters("panel_regression", REGRESSION | {"vcov": vcov}).vcov == vcov
+
+
+def test_every_estimator_of_fit_panel_can_be_compared():
+    text = ",".join(get_args(Estimator))
+    found = check_parameters("panel_regression", REGRESSION | {"estimators": text})
+    assert found.estimators == get_args(Estimator)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"estimators": "pooled, between"},
+            "estimators: lacks 'within', the estimate that answers; add it.",
+        ),
+        ({"estimators": ["within", "within"]}, "estimators: names an estimator twice."),
+        (
+            {"estimators": ["within", "mundlak"]},
+            (
+                "estimators item 2: must be 'pooled', 'between', 'within', 'first_difference', "
+                "'random', 'correlated_random' or 'fama_macbeth'; found the text 'mundlak'."
+            ),
+        ),
+        (
+            {"vcov": "driscol_kraay"},
+            (
+                "vcov: must be 'unadjusted', 'robust', 'cluster', 'cluster_two_way', "
+                "'driscoll_kraay' or 'jackknife'; found the text 'driscol_kraay'. Did you mean "
+                "'driscoll_kraay'?"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_estimator_or_kind_of_error_is_named(changes, line):
+    assert message("panel_regression", REGRESSION | changes) == (
+        f"1 parameter of the panel_regression notebook cannot be used:\n- {line}"
+    )
 
 
 def test_an_unknown_notebook_is_named():
