@@ -42,6 +42,7 @@ format: $(VENV)/.dev
 
 calibrate: $(VENV)/.test
 	$(BIN)/python -m tests.calibration
+	$(BIN)/python -m tests.calibration.clusters
 
 picture: $(VENV)/.test
 	$(BIN)/python docs/picture.py
