@@ -96,8 +96,12 @@ class Overlap:
         from scipy.sparse import csr_array
 
         rows = self._rows
-        all_units = self._unit_periods(0, len(rows.unit_starts))
-        patterns, which = np.unique(all_units, axis=0, return_inverse=True)
+        n_units = len(rows.unit_starts)
+        if rows.weights is None and rows.n_obs == n_units * self._t:
+            patterns, which = np.ones((1, self._t)), np.zeros(n_units, dtype=np.int64)
+        else:
+            all_units = self._unit_periods(0, n_units)
+            patterns, which = np.unique(all_units, axis=0, return_inverse=True)
         cluster = np.searchsorted(rows.cluster_starts, rows.unit_starts, side="right") - 1
         shape = (len(rows.cluster_starts), len(patterns))
         ones = np.ones(len(cluster))
