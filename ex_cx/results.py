@@ -47,6 +47,10 @@ class Result(abc.ABC):
         level = f"{100 * conf_level:g} % intervals"
         return f"{self._headline()}\n{tidy.to_string(index=False)}\n({level})\n{facts}"
 
+    def __repr__(self) -> str:
+        """One line; the dataclasses that derive from this leave theirs out (`repr=False`)."""
+        return f"<{type(self).__name__} {self._headline()}; .tidy(), .glance(), .summary()>"
+
     def _repr_html_(self) -> str:
         tidy = self.tidy().to_html(index=False, escape=True, float_format=lambda v: f"{v:.4g}")
         glance = self.glance().T.to_html(header=False, escape=True)

@@ -49,7 +49,7 @@ class Flow:
         return pd.DataFrame(rows, columns=list(FLOW_COLUMNS))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class LinkAudit:
     """The record of a linkage, as tidy frames; shown in a notebook, stored as JSON.
 
@@ -86,6 +86,11 @@ class LinkAudit:
         flows = self.flow if flow is None else _stack([self.flow, flow.frame()])
         texts = self.definitions if definitions is None else _stack([self.definitions, definitions])
         return replace(self, flow=flows, definitions=texts)
+
+    def __repr__(self) -> str:
+        """One line; each part is a frame."""
+        parts = ", ".join(f".{name} ({len(getattr(self, name))} rows)" for name in _PARTS)
+        return f"<LinkAudit {parts}>"
 
     def _repr_html_(self) -> str:
         parts = [

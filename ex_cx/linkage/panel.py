@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -14,7 +15,7 @@ from ex_cx.linkage.calendar import calendar_codes, regular_calendar
 __all__ = ["Panel"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Panel:
     """Unit x period rows with their roles; make one with `Panel.from_frame`.
 
@@ -108,6 +109,31 @@ class Panel:
     def n_periods(self) -> int:
         """Length of the calendar from the first to the last period, gaps included."""
         return int(self.period_codes.max()) + 1
+
+    @property
+    def extent(self) -> str:
+        """Units, periods and rows in words; periods that nobody has are told apart from waves.
+
+        >>> rows = pd.DataFrame({"unit": "A", "period": [2013, 2016, 2017]})
+        >>> Panel.from_frame(rows, unit="unit", period="period").extent
+        '1 unit x 3 periods (2013 to 2017, 2 between them without rows), 3 rows'
+        """
+        seen = len(np.unique(self.period_codes))
+        ends = self.frame[self.period].iloc[
+            [self.period_codes.argmin(), self.period_codes.argmax()]
+        ]
+        span = str(ends.iloc[0]) if seen == 1 else f"{ends.iloc[0]} to {ends.iloc[1]}"
+        empty = self.n_periods - seen
+        gaps = f", {empty} between them without rows" if empty else ""
+        counts = [(self.n_units, "unit"), (seen, "period"), (len(self), "row")]
+        units, periods, rows = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
+        return f"{units} x {periods} ({span}{gaps}), {rows}"
+
+    def __repr__(self) -> str:
+        """One line; `.frame` holds the rows, `.describe()` their spread."""
+        keys = {self.unit, self.period}
+        names = [str(name) for name in self.frame.columns if name not in keys]
+        return f"<Panel {self.extent}; columns: {some(names, 6)}>"
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -233,8 +259,7 @@ class Panel:
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        size = f"{self.n_units} units x {self.n_periods} periods, {len(self)} rows"
-        return f"<p><strong>{size}</strong></p>" + self.describe().to_html(
+        return f"<p><strong>{html.escape(self.extent)}</strong></p>" + self.describe().to_html(
             index=False, escape=True, float_format=lambda v: f"{v:.4g}"
         )
 

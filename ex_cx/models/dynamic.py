@@ -23,7 +23,7 @@ FEW_UNITS = 40
 ALPHA = 0.05
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class DynamicResult(Result):
     """Estimates from one dynamic panel model.
 

@@ -71,7 +71,7 @@ class MediationSpec:
     weights: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class MediationResult(Result):
     """Paths, indirect, direct and total effects with cluster bootstrap intervals.
 

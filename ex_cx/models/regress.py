@@ -31,7 +31,7 @@ PERFECT = 1e-20
 _RANDOM = ("random", "correlated_random")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class PanelResult(Result):
     """Estimates from one panel regression.
 

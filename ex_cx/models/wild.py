@@ -20,7 +20,7 @@ __all__ = ["TestResult", "wild_cluster_test"]
 Signs = Literal["rademacher", "webb"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class TestResult(Result):
     """A wild cluster bootstrap test of one coefficient.
 

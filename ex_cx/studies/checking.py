@@ -29,7 +29,7 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
     runs = plan_runs(loaded, segment_values(panel, loaded.study.segments))
     for read in linked.audit.to_dict()["reads"]:
         yield f"read  {read['name']}: {read['rows']} rows, {read['columns']} columns"
-    yield f"panel {len(panel)} rows: {panel.n_units} units x {panel.n_periods} periods"
+    yield f"panel {panel.extent}"
     roles = loaded.study.roles
     columns = (*roles.exposures, *roles.mediators, *roles.outcomes, *roles.controls)
     for name in base_columns(columns):

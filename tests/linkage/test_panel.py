@@ -175,7 +175,28 @@ def test_describe_of_nothing_and_of_one_row():
 def test_page_is_escaped():
     panel = _panel(ROWS.rename(columns={"nps": "<script>"}))
     assert "<script>" not in panel._repr_html_()
-    assert "2 units x 5 periods, 5 rows" in panel._repr_html_()
+    assert f"<strong>{panel.extent}</strong>" in panel._repr_html_()
+
+
+def test_a_panel_is_shown_on_one_line_and_waves_are_not_called_missing_periods():
+    rows = pd.DataFrame({"school": ["A", "A", "B"], "year": [2013, 2016, 2017], "nps": 1.0})
+    panel = Panel.from_frame(rows, unit="school", period="year")
+    text = "2 units x 3 periods (2013 to 2017, 2 between them without rows), 3 rows"
+    assert panel.extent == text
+    assert repr(panel) == f"<Panel {text}; columns: 'nps'>"
+    assert panel.n_periods == 5
+    monthly = rows.assign(year=["2024-01", "2024-02", "2024-03"])
+    full = Panel.from_frame(monthly, unit="school", period="year")
+    assert full.extent == "2 units x 3 periods (2024-01 to 2024-03), 3 rows"
+    assert full.where(np.array([True, False, False])).extent == (
+        "1 unit x 1 period (2024-01), 1 row"
+    )
+
+
+def test_a_wide_panel_names_its_first_columns_only():
+    rows = pd.DataFrame({f"c{i}": [1.0] for i in range(40)}).assign(unit="A", period=1)
+    shown = repr(Panel.from_frame(rows, unit="unit", period="period"))
+    assert shown.endswith("columns: 'c0', 'c1', 'c2', 'c3', 'c4', 'c5' and 34 more>")
 
 
 @pytest.mark.parametrize("labels", [["007", "7"], [1, "1"], [1, "A"], ["../../x", "=cmd()"]])

@@ -801,3 +801,8 @@ def test_the_callers_frame_is_left_alone():
     before = rows.copy()
     _fit(rows, weights="w", cluster="site")
     pd.testing.assert_frame_equal(rows, before)
+
+
+def test_a_result_is_shown_on_one_line():
+    shown = repr(_fit(_rows()))
+    assert shown == "<PanelResult y: within estimates, 72 rows; .tidy(), .glance(), .summary()>"
