@@ -119,15 +119,14 @@ class Panel:
         '1 unit x 3 periods (2013 to 2017, 2 between them without rows), 3 rows'
         """
         seen = len(np.unique(self.period_codes))
-        ends = self.frame[self.period].iloc[
-            [self.period_codes.argmin(), self.period_codes.argmax()]
-        ]
-        span = str(ends.iloc[0]) if seen == 1 else f"{ends.iloc[0]} to {ends.iloc[1]}"
+        ends = [int(find(self.period_codes)) for find in (np.argmin, np.argmax)]
+        first, last = (str(self.frame[self.period].iloc[at]) for at in ends)
+        span = first if seen == 1 else f"{first} to {last}"
         empty = self.n_periods - seen
         gaps = f", {empty} between them without rows" if empty else ""
         counts = [(self.n_units, "unit"), (seen, "period"), (len(self), "row")]
-        units, periods, rows = (f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts)
-        return f"{units} x {periods} ({span}{gaps}), {rows}"
+        told = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in counts]
+        return f"{told[0]} x {told[1]} ({span}{gaps}), {told[2]}"
 
     def __repr__(self) -> str:
         """One line; `.frame` holds the rows, `.describe()` their spread."""

@@ -60,7 +60,7 @@ def test_check_tells_what_a_study_would_run(study_file):
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         "read  panel.csv: 96 rows, 7 columns",
-        "panel 12 units x 8 periods (1 to 8), 96 rows",
+        "panel 12 units x 8 periods (2024-01 to 2024-08), 96 rows",
         "      engagement: 96 values, 0 missing",
         "      occupancy: 96 values, 0 missing",
         "      effort: 96 values, 0 missing",
