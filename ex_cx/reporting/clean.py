@@ -13,16 +13,21 @@ _KEPT = frozenset(
         r"\w+",
         """
         a b blockquote br caption code col colgroup dd details div dl dt em figcaption figure h1
-        h2 h3 h4 h5 h6 hr i li math mfrac mi mn mo mover mrow mspace msqrt mstyle msub msubsup
-        msup mtable mtd mtext mtr munder munderover ol p pre q s small span strong sub summary
-        sup table tbody td tfoot th thead tr u ul var
+        h2 h3 h4 h5 h6 hr i li math mfrac mi mn mo mover mpadded mphantom mrow mspace msqrt
+        mstyle msub msubsup msup mtable mtd mtext mtr munder munderover ol p pre q s small span
+        strong sub summary sup table tbody td tfoot th thead tr u ul var
         """,
     )
 )
 _VOID = frozenset(("br", "col", "hr"))
 _SILENT = frozenset(("iframe", "noscript", "object", "script", "style", "svg", "template", "title"))
 _ATTRIBUTES = frozenset(
-    ("class", "colspan", "display", "mathvariant", "rowspan", "scope", "title", "xmlns")
+    re.findall(
+        r"\w+",
+        """
+        accent class colspan display fence form mathvariant rowspan scope stretchy title xmlns
+        """,
+    )
 )
 
 

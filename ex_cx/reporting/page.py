@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -96,6 +97,19 @@ def report_body(
     )
 
 
+def notebook_view(report: Mapping[str, Any], svgs: Mapping[str, str]) -> str:
+    """The report as an output of a notebook: on a light sheet, its style held to itself."""
+    css = _text("style.css").replace("color-scheme: light dark", "color-scheme: light")
+    css = re.sub(
+        r"@media screen and \(prefers-color-scheme: dark\) \{.*?\}\s*\}", "", css, flags=re.S
+    )
+    css = re.sub(r"@page *\{[^}]*\}", "", css)
+    css = re.sub(r"(?<![\w.-])(?::root|body)(?= *\{)", "&", css)
+    style = f".ex-cx.ex-cx.ex-cx {{ {css} }} .ex-cx {{ padding: 1rem 1.25rem; max-width: 51rem; }}"
+    body = report_body(report, svgs)
+    return f'{SHOWN}<div class="ex-cx"><style>{style}</style><div>{body}</div></div>'
+
+
 def parts_of(finding: str) -> list[str]:
     """A finding as paragraphs: split at semicolons, but not within brackets.
 
@@ -140,8 +154,9 @@ def notebook_body(path: Path | str) -> str:
         template_file=str(files("ex_cx.reporting") / "templates" / "notebook.html.j2"),
         exclude_anchor_links=True,
     )
+    exporter.register_filter("cleaned", cleaned)
     body, _ = exporter.from_notebook_node(notebook)
-    return _demoted(body)
+    return _named(_demoted(body))
 
 
 def _harmless(output: Any) -> None:
@@ -162,25 +177,53 @@ def _harmless(output: Any) -> None:
 def mathml(text: str, *, escape: bool = True) -> str:
     r"""Text with its `$...$` and `$$...$$` turned into MathML, the rest escaped.
 
-    >>> mathml("a < b"), "<math" in mathml("slope $\\beta$")
-    ('a &lt; b', True)
+    A dollar before a space, after one or behind a backslash is money, code between backticks stays
+    code, and what cannot be read as a formula stays as it is written.
+
+    >>> mathml("a < b"), mathml("\\$5 or $6 a day"), "<math" in mathml("slope $\beta$")
+    ('a &lt; b', '$5 or $6 a day', True)
     """
+    plain = _escaped if escape else str
+    parts = _FORMULA.split(text)
+    parts[1::2] = [_formula(part, plain) for part in parts[1::2]]
+    parts[0::2] = map(plain, parts[0::2])
+    return "".join(parts)
+
+
+_FORMULA = re.compile(
+    r"""( ```.*?``` | `[^`\n]+` | \$\$.+?\$\$ | (?<!\\)\$(?![\s$])[^$\n]*(?<![\s\\])\$(?!\d) )""",
+    flags=re.DOTALL | re.VERBOSE,
+)
+
+
+def _formula(part: str, plain: Callable[[str], str]) -> str:
     from latex2mathml.converter import convert
 
-    parts = re.split(r"(\$\$.+?\$\$|\$[^$\n]+\$)", text, flags=re.DOTALL)
-    out = []
-    for part in parts:
-        if len(part) > 2 and part.startswith("$") and part.endswith("$"):
-            display = "block" if part.startswith("$$") else "inline"
-            out.append(convert(part.strip("$").strip(), display=display))
-        else:
-            out.append(html.escape(part, quote=False) if escape else part)
-    return "".join(out)
+    if part.startswith("`"):
+        return plain(part)
+    try:
+        shown = convert(
+            part.strip("$").strip(), display="block" if part.startswith("$$") else "inline"
+        )
+    except Exception:  # its parser raises as it likes on what is no formula, such as a label
+        return plain(part)
+    return cleaned(shown)
+
+
+def _escaped(text: str) -> str:
+    return html.escape(text.replace("\\$", "$"), quote=False)
 
 
 def _demoted(body: str) -> str:
     """Headings one level down from h3, so that the page keeps a single h1 and its outline."""
     return re.sub(r"<(/?)h([1-4])(?=[\s>])", lambda m: f"<{m[1]}h{min(int(m[2]) + 2, 6)}", body)
+
+
+def _named(body: str) -> str:
+    """Each output a region of its own name, and corners of tables cells instead of headers."""
+    places = itertools.count(1)
+    body = re.sub('aria-label="Output"', lambda _: f'aria-label="Output {next(places)}"', body)
+    return re.sub(r"<th[^>]*></th>", "<td></td>", body)
 
 
 def inline_svg(svg: str, alt: str) -> Markup:

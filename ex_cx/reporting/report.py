@@ -94,11 +94,9 @@ class Report:
     counts: Mapping[str, Any] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
-        from ex_cx.reporting.page import report_body
+        from ex_cx.reporting.page import notebook_view
 
-        return SHOWN + report_body(
-            as_json(self), {figure.name: figure.svg for figure in self.figures}
-        )
+        return notebook_view(as_json(self), {figure.name: figure.svg for figure in self.figures})
 
 
 def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:

@@ -184,7 +184,7 @@ def test_execute_results_survive(tmp_path):
         tmp_path, cell("tidy", result(html=table, text="plain")), cell("1", result(text="<7>"))
     )
     assert table in body
-    assert "<pre>&lt;7&gt;</pre>" in body
+    assert '<pre tabindex="0">&lt;7&gt;</pre>' in body
     assert "plain" not in body
 
 
@@ -214,6 +214,22 @@ def test_formulae_become_mathml(tmp_path):
     body = executed(tmp_path, nbformat.v4.new_markdown_cell("Slope $\\beta_1$ of it."))
     assert "<math" in body
     assert "$" not in body
+
+
+def test_code_in_markdown_keeps_its_dollars_and_scripts_there_are_text_or_gone(tmp_path):
+    source = "`$HOME/$USER`\n\n```\necho $A $B\n```\n\n<script>alert(1)</script>\n\nkept"
+    body = executed(tmp_path, nbformat.v4.new_markdown_cell(source))
+    assert "<code>$HOME/$USER</code>" in body
+    assert "echo $A $B" in body
+    assert "<script" not in body
+    assert "<p>kept</p>" in body
+
+
+def test_outputs_are_regions_of_their_own_and_table_corners_no_headers(tmp_path):
+    table = "<table><thead><tr><th></th><th>a</th></tr></thead></table>"
+    body = executed(tmp_path, cell("x", result(html=table)), cell("y", result(html=table)))
+    assert re.findall('aria-label="([^"]*)"', body) == ["Output 1", "Output 2"]
+    assert "<td></td><th>a</th>" in body
 
 
 def test_outputs_lose_scripts_styles_and_open_tags(tmp_path):
@@ -260,6 +276,32 @@ def test_cleaned_keeps_only_what_is_harmless(markup, kept):
     assert cleaned(markup) == kept
 
 
-def test_mathml_leaves_money_and_broken_formulae_readable():
-    assert mathml("costs $5") == "costs $5"
-    assert mathml("<b>") == "&lt;b&gt;"
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("costs $5", "costs $5"),
+        ("$5 and $6", "$5 and $6"),
+        (r"\$x\$", "$x$"),
+        (r"broken $\frac{$ here", r"broken $\frac{$ here"),
+        ("$a_b_c$ <i>", "$a_b_c$ &lt;i&gt;"),
+        ("code `$HOME/$USER` stays", "code `$HOME/$USER` stays"),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_mathml_leaves_money_code_and_broken_formulae_readable(text, shown):
+    assert mathml(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", [r"$\text{<img src=x onerror=alert(1)>}$", r"$\href{javascript:alert(1)}{x}$", "$<b>$"]
+)
+def test_no_formula_brings_in_markup(text, read_page):
+    read = read_page(mathml(text))
+    assert {tag for tag, _ in read.tags} <= {"math", "mrow", "mtext", "mi", "mo", "mn"}
+    assert all(set(attrs) <= {"xmlns", "display", "stretchy"} for _, attrs in read.tags)
+
+
+def test_formulae_keep_their_stretching_brackets_and_accents():
+    shown = mathml(r"$\hat\beta \left(\frac{a}{b}\right)$")
+    assert 'accent="true"' in shown
+    assert '<mo stretchy="true" fence="true" form="prefix">(</mo>' in shown
