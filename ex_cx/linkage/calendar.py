@@ -59,7 +59,7 @@ def calendar_codes(values: pd.Series) -> np.ndarray:
 
 
 def _whole_numbers(values: pd.Series) -> pd.Series:
-    broken = values[values != values.round()]
+    broken = values[(values != values.round()) | (values.abs() > 2**53)]
     if len(broken):
         raise PanelError(
             f"{len(broken)} of {len(values)} periods in {values.name!r} are not whole numbers "

@@ -139,7 +139,9 @@ def _checks(
 
 def _line(cells: pd.Series, what: str, index: np.ndarray) -> str:
     index = np.sort(index)
-    shown = "" if what == "are missing" else f"; first: {some(cells.iloc[index].unique())}"
+    shown = (
+        "" if what == "are missing" else f"; first: {some(cells.iloc[index].astype(str).unique())}"
+    )
     remedy = _REMEDY.get(what, "Correct them, or state the range that is right.")
     return (
         f"{cells.name!r}: {len(index):,} of {len(cells):,} values {what} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,21 +28,31 @@ def delimited_cells(
     """
     from pyarrow import ArrowInvalid
 
+    _check_delimiter(name, delimiter)
     plain, used = _to_utf8(name, content, encoding)
-    sample = plain[:65536].decode("utf-8", errors="ignore").splitlines()
+    if not plain.strip():
+        raise SourceError(f"{name!r} is empty: it holds no text. Export it again.")
+    if b"\n" not in plain:
+        plain += b"\n"  # a last line is one
+    sample = _first_lines(plain)
     mark = delimiter or _detect_delimiter(sample)
-    header = next(csv.reader([line for line in sample if line.strip()], delimiter=mark))
-    if len(header) == 1:
-        _refuse_one_column(name, header[0], mark)
-    names = check_header(name, header)
     try:
+        header = next(csv.reader((f"{line}\n" for line in sample), delimiter=mark))
+        if len(header) == 1:
+            _refuse_one_column(name, header[0], mark)
+        names = check_header(name, header)
         table = _arrow_csv(name, plain, header, mark)
-    except ArrowInvalid as error:
+    except (ArrowInvalid, csv.Error) as error:
         detail = str(error).splitlines()[0][:200]
         raise SourceError(
             f"{name!r} cannot be read as {_DELIMITERS.get(mark, repr(mark))}-separated text "
             f"({detail}). Look for an opening quotation mark without its end."
         ) from error
+    if table.column_names != header:
+        raise SourceError(
+            f"The header of {name!r} is not one line of names. Take line breaks and quotation "
+            "marks out of its names."
+        )
     if plain.count(b'"') % 2:
         _refuse_open_quotation(name, table)
     frame = table.rename_columns(names).to_pandas().astype("str")
@@ -78,12 +89,32 @@ def _to_utf8(name: str, content: bytes, encoding: str | None) -> tuple[bytes, st
     )
 
 
-def _detect_delimiter(sample: Sequence[str]) -> str:
-    lines = [line for line in sample if line.strip()][:30]
-    whole = lines[:-1] if len(lines) > 2 else lines
+def _check_delimiter(name: str, stated: str | None) -> None:
+    if stated and (len(stated) > 1 or not stated.isascii() or stated in '"\r\n'):
+        raise SourceError(
+            f"{stated!r} cannot stand between the columns of {name!r}: a delimiter is one plain "
+            "character. State one such as ',' or ';', or leave it to be detected."
+        )
 
+
+def _first_lines(plain: bytes) -> list[str]:
+    """The first lines that are not blank, at least one, however long; a line ends as in a CSV."""
+    found: list[str] = []
+    for size in (1 << 16, len(plain)):
+        lines = re.split(r"\r\n|\r|\n", plain[:size].decode("utf-8", errors="ignore"))
+        whole = lines[:-1] if size < len(plain) else lines
+        found = [line for line in whole if line.strip()][:30]
+        if found:
+            break
+    return found
+
+
+def _detect_delimiter(sample: Sequence[str]) -> str:
     def agreement(mark: str) -> tuple[bool, float, int]:
-        widths = [len(cells) for cells in csv.reader(whole, delimiter=mark)]
+        try:
+            widths = [len(cells) for cells in csv.reader(sample, delimiter=mark)]
+        except csv.Error:  # a cell longer than the module reads
+            return False, 0.0, 0
         same = sum(width == widths[0] for width in widths) / len(widths)
         return widths[0] > 1, same, widths[0]
 

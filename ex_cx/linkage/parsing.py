@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ __all__ = [
     "to_numbers",
 ]
 
-_IDENTIFIER = r"^[+-]?0\d|^[+-]?\d{19,}$"
+_IDENTIFIER = r"^[+-]?0[\dxX]|^[+-]?\d{19,}$"
 _COMMA_NUMBER = r"^[+-]?\d+(,\d+)?$"
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
 _CLOCK = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?"
@@ -99,7 +100,9 @@ def parse_numbers(column: pd.Series, decimal: str = ".") -> pd.Series | None:
 
 
 def to_numbers(column: pd.Series) -> pd.Series:
-    """Floats for a column of any kind, missing where a value is not a number."""
+    """Floats for a column of any kind, missing where a value is not a number; a date is none."""
+    if column.dtype.kind in "mMc" or isinstance(column.dtype, pd.PeriodDtype):
+        return pd.Series(np.nan, index=column.index, name=column.name)
     if pd.api.types.is_numeric_dtype(column):
         return column.astype(float)
     whole = parse_numbers(column) if is_text(column) else None
@@ -162,8 +165,7 @@ def parse_dates(
     if len(distinct) == 0:
         return pd.Series(pd.NaT, index=column.index, name=column.name, dtype="datetime64[us]"), ""
     if date_format:
-        parsed = pd.to_datetime(distinct, format=date_format, errors="coerce")
-        form = date_format
+        parsed, form = _parse_stated(distinct, date_format), date_format
     else:
         parsed, form = _parse_distinct(distinct, column.name, table)
     wrong = parsed.isna().to_numpy()
@@ -176,6 +178,16 @@ def parse_dates(
         )
     values = np.append(parsed.to_numpy("datetime64[us]"), np.datetime64("NaT"))[codes]
     return pd.Series(values, index=column.index, name=column.name), form
+
+
+def _parse_stated(text: pd.Series, date_format: str) -> pd.Series:
+    try:
+        return pd.to_datetime(text, format=date_format, errors="coerce")
+    except (ValueError, re.error) as error:
+        raise SchemaError(
+            f"date_format={date_format!r} is no strptime form ({str(error)[:100]}). State one "
+            "such as '%d/%m/%Y'."
+        ) from error
 
 
 def _parse_distinct(text: pd.Series, name: object, table: str) -> tuple[pd.Series, str]:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import pandas as pd
 
@@ -190,28 +190,37 @@ def _detected(
 
 
 def _read_bytes(file: Path) -> bytes:
-    if file.is_dir():
-        raise SourceError(f"{str(file)!r} is a folder, not a file. Name the file in it.")
-    if not file.exists():
-        folder = file.parent
-        if not folder.is_dir():
-            raise SourceError(
-                f"There is no file {str(file)!r}: the folder {str(folder)!r} does not exist. "
-                "Correct the path or the data root."
-            )
-        others = sorted(other.name for other in folder.iterdir() if other.is_file())
-        raise SourceError(
-            f"There is no file {str(file)!r}.{nearest(file.name, others)} The folder holds "
-            f"{counted(len(others), 'file')}{f' ({some(others)})' if others else ''}. Correct "
-            "the path or the data root."
-        )
     try:
+        if not file.is_file():
+            _refuse_no_file(file)
         content = file.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{file.name!r} cannot be opened: {error.strerror}.") from error
+    except (OSError, ValueError) as error:  # no permission, too long a name, a null character
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(
+            f"{file.name[-200:]!r} cannot be opened: {reason}. Check its name and who may read it."
+        ) from error
     if not content.strip():
         raise SourceError(f"{file.name!r} is empty ({len(content)} bytes). Export it again.")
     return content
+
+
+def _refuse_no_file(file: Path) -> NoReturn:
+    if file.is_dir():
+        raise SourceError(f"{str(file)!r} is a folder, not a file. Name the file in it.")
+    if file.exists():
+        raise SourceError(f"{str(file)!r} is no regular file. Name a file that holds the table.")
+    folder = file.parent
+    if not folder.is_dir():
+        raise SourceError(
+            f"There is no file {str(file)!r}: the folder {str(folder)!r} does not exist. "
+            "Correct the path or the data root."
+        )
+    others = sorted(other.name for other in folder.iterdir() if other.is_file())
+    raise SourceError(
+        f"There is no file {str(file)!r}.{nearest(file.name, others)} The folder holds "
+        f"{counted(len(others), 'file')}{f' ({some(others)})' if others else ''}. Correct "
+        "the path or the data root."
+    )
 
 
 def _raw_table(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -14,6 +15,9 @@ from ex_cx.linkage.wording import counted
 
 __all__ = ["excel_cells", "parquet_cells"]
 
+MOST_UNPACKED = 2**29
+"""Bytes; a small file that unpacks to more is a mistake, or made to fill the memory."""
+
 
 def parquet_cells(name: str, content: bytes) -> Cells:
     """Columns as typed in the file."""
@@ -21,7 +25,7 @@ def parquet_cells(name: str, content: bytes) -> Cells:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(content))
+        table = pq.ParquetFile(pa.BufferReader(content)).read()
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             f"{name!r} is not a Parquet file that can be read ({str(error)[:200]}). Export it "
@@ -34,6 +38,12 @@ def parquet_cells(name: str, content: bytes) -> Cells:
             f"{name!r} has {counted(len(nested), 'column')} of lists or records "
             f"({some(nested)}). Flatten them before exporting."
         )
+    raw = [field.name for field in table.schema if _is_bytes(field.type)]
+    if raw:
+        raise SourceError(
+            f"{name!r} has {counted(len(raw), 'column')} of bytes, not text ({some(raw)}). Export "
+            "them as text."
+        )
     frame = table.rename_columns(names).to_pandas(date_as_object=False, ignore_metadata=True)
     for field, column in zip(table.schema, names, strict=True):
         if pa.types.is_decimal(field.type):
@@ -43,8 +53,17 @@ def parquet_cells(name: str, content: bytes) -> Cells:
     return Cells(frame=frame, guess_numbers=False)
 
 
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(
+        types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
+    )
+
+
 def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
     """Cells of one sheet; a column of one kind of value has its type, any other is text."""
+    _refuse_zip_bomb(name, content)
     try:
         book = pd.ExcelFile(io.BytesIO(content))
         sheets = [str(title) for title in book.sheet_names]
@@ -56,9 +75,12 @@ def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
         raise SourceError(
             f"Reading {name!r} needs a package for Excel. Install it: pip install 'ex-cx[study]'."
         ) from error
-    except (ValueError, KeyError, OSError, EOFError, RuntimeError, _bad_zip()) as error:
+    except SourceError:
+        raise
+    except Exception as error:  # a damaged file makes the Excel packages fail in any way
+        problem = str(error)[:200] or type(error).__name__
         raise SourceError(
-            f"{name!r} is not an Excel file that can be read ({str(error)[:200]}). Save it again "
+            f"{name!r} is not an Excel file that can be read ({problem}). Save it again "
             "as .xlsx, or export CSV."
         ) from error
     if len(cells) == 0:
@@ -68,13 +90,25 @@ def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
     return Cells(frame=pd.DataFrame({column: _plain(frame[column]) for column in frame}))
 
 
-def _bad_zip() -> type[Exception]:
-    from zipfile import BadZipFile
+def _refuse_zip_bomb(name: str, content: bytes) -> None:
+    """An .xlsx is a zip; what it unpacks to is known before anything is unpacked."""
+    from zipfile import BadZipFile, ZipFile
 
-    return BadZipFile
+    try:
+        with ZipFile(io.BytesIO(content)) as parts:
+            unpacked = sum(part.file_size for part in parts.infolist())
+    except BadZipFile:
+        return
+    if unpacked > MOST_UNPACKED:
+        raise SourceError(
+            f"{name!r} unpacks to {unpacked / 2**30:.1f} GiB; an Excel file is read up to "
+            f"{MOST_UNPACKED / 2**30:g} GiB. Export the sheet as CSV or Parquet."
+        )
 
 
 def _choose_sheet(name: str, sheets: Sequence[str], wanted: str | None) -> str:
+    if not sheets:
+        raise SourceError(f"{name!r} has no sheet. Save it again as .xlsx, or export CSV.")
     if wanted is None and len(sheets) == 1:
         return sheets[0]
     if wanted is None:

@@ -373,7 +373,9 @@ def test_a_file_that_may_not_be_opened(write, monkeypatch: pytest.MonkeyPatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    assert message(SourceError, file) == "'a.csv' cannot be opened: Permission denied."
+    assert message(SourceError, file) == (
+        "'a.csv' cannot be opened: Permission denied. Check its name and who may read it."
+    )
 
 
 def test_a_comma_decimal_is_not_mixed_with_points(write):
