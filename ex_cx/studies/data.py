@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ex_cx.errors import ParameterError, nearest, some
+from ex_cx.errors import ParameterError, SourceError, nearest, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.check import check_table
 from ex_cx.linkage.link import Linked, link_study_data
@@ -62,7 +62,7 @@ def link_study(loaded: LoadedStudy, root: Path) -> Linked:
     loaded.refuse(
         (place, f"leads out of {root.name!r}, the folder of the data. Move the file into it.")
         for place, path in _paths(loaded)
-        if not (root / path).resolve().is_relative_to(root.resolve())
+        if not _lies_below(root, path)
     )
     if study.data.sources:
         linked = link_study_data(study.data.sources, study.data.link, root)
@@ -78,6 +78,15 @@ def link_study(loaded: LoadedStudy, root: Path) -> Linked:
             provenance=study.data.respondents,
         )
     return _with_roles(linked, study.cluster, study.roles.weights)
+
+
+def _lies_below(root: Path, path: str) -> bool:
+    try:
+        return (root / path).resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a null character
+        raise SourceError(
+            f"{path[-200:]!r} cannot be the path of a file. Correct it, or the link that it is."
+        ) from error
 
 
 def _paths(loaded: LoadedStudy) -> Iterator[tuple[Location, str]]:

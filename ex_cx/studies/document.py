@@ -19,7 +19,7 @@ __all__ = ["Document", "read_document"]
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
-_INT = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+_INT = re.compile(r"[-+]?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|(0|[1-9][0-9]*)(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _PLAIN_TAGS = ("null", "bool", "int", "float", "str", "timestamp", "seq", "map")
 
@@ -56,7 +56,8 @@ def read_document(path: Path) -> Document:
     r"""Read a YAML 1.2 file whose top is a mapping.
 
     `NO`, `007`, `12:30` and `2024-01-31` stay text; only `true` and `false`, plain decimal
-    numbers and `null` become something else. Keys are always text.
+    numbers and `null` become something else (a number of more than 18 digits is a float). Keys are
+    always text.
 
     Raises
     ------

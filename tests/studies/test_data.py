@@ -151,3 +151,13 @@ def test_paths_stay_inside_the_data_root(study_file, tmp_path, panel_frame, by):
         "study.yaml, line 4: data.panel: leads out of 'study', the folder of the data. Move the "
         "file into it."
     )
+
+
+def test_a_link_that_leads_to_itself_is_told(study_file):
+    path = study_file(("panel.csv", "loop.csv"))
+    (path.parent / "loop.csv").symlink_to("loop.csv")
+    with pytest.raises(SourceError) as caught:
+        link_study(load_study(path), path.parent)
+    assert str(caught.value) == (
+        "'loop.csv' cannot be the path of a file. Correct it, or the link that it is."
+    )

@@ -108,3 +108,9 @@ def test_a_study_file_that_is_not_there_or_a_folder(tmp_path):
         read_document(tmp_path / "none.yaml")
     with pytest.raises(StudyError, match="is a folder; name the study file inside it"):
         read_document(tmp_path)
+
+
+def test_a_number_of_thousands_of_digits_is_a_float(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_text(f"seed: {'9' * 5000}\nlag: {'9' * 18}\n")
+    assert read_document(path).data == {"seed": float("inf"), "lag": int("9" * 18)}
