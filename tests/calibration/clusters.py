@@ -123,10 +123,10 @@ Written by `make calibrate` on {dt.date.today().isoformat()} with Python
 {platform.python_version()}, {versions}; seed {SEED}, {seconds / 60:.0f} minutes on one core.
 
 Coverage of 95 % intervals of a two-way within estimate, in % of {n_panels:,} panels (Monte Carlo
-error {error:.1f} points): {N_PERIODS} periods, exposure and errors first-order autoregressive ({RHO}),
-a cluster is a unit. Unbalanced: half of the units are seen for 4 to 8 periods, and exposures vary up
-to three times as much in some units as in others. Wild: null imposed, Rademacher signs, {N_BOOT}
-draws (all sign vectors at 6 clusters).
+error {error:.1f} points): {N_PERIODS} periods, exposure and errors first-order
+autoregressive ({RHO}), a cluster is a unit. Unbalanced: half of the units are seen for 4 to 8
+periods, and exposures vary up to three times as much in some units as in others. Wild: null
+imposed, Rademacher signs, {N_BOOT} draws (all sign vectors at 6 clusters).
 
 | panel | clusters | cluster (CR1) | jackknife (CR3) | wild |
 | --- | ---: | ---: | ---: | ---: |
