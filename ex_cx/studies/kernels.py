@@ -6,6 +6,7 @@ import concurrent.futures
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -15,8 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from ex_cx.errors import RunError
+from ex_cx.studies.layout import is_alive
 
 __all__ = ["execute_notebook", "stop_signals_interrupt"]
+
+_SOCKETS = "ex_cx-"
 
 
 def execute_notebook(
@@ -36,8 +40,11 @@ def execute_notebook(
     RunError : a cell failed, or the kernel died; the message holds the cause.
     """
     started: list[Any] = []
+    _sweep_sockets()
     with (
-        tempfile.TemporaryDirectory(prefix="ex_cx-", ignore_cleanup_errors=True) as sockets,
+        tempfile.TemporaryDirectory(
+            prefix=f"{_SOCKETS}{os.getpid()}-", ignore_cleanup_errors=True
+        ) as sockets,
         concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="papermill") as pool,
     ):
         manager = _manager_class(Path(sockets), started)
@@ -52,6 +59,16 @@ def execute_notebook(
     error = future.exception()
     if error is not None:
         raise RunError(_reason(error, started)) from error
+
+
+def _sweep_sockets() -> None:
+    """Remove the folders of sockets of this user's runners that were killed."""
+    for left in Path(tempfile.gettempdir()).glob(f"{_SOCKETS}*-*"):
+        owner = left.name.removeprefix(_SOCKETS).split("-")[0]
+        with contextlib.suppress(OSError):
+            mine = os.name == "posix" and left.stat().st_uid == os.getuid()
+            if mine and owner.isdigit() and not is_alive(int(owner)):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: type) -> None:

@@ -12,9 +12,82 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["building", "discard_failed", "put_in_place", "sweep", "write_json", "write_text"]
+from ex_cx.errors import RunError
 
-_BUILDING, _PREVIOUS, _FAILED = ".building-", ".previous-", ".failed"
+__all__ = [
+    "building",
+    "discard_failed",
+    "is_alive",
+    "put_in_place",
+    "sweep",
+    "working_in",
+    "write_json",
+    "write_text",
+]
+
+_BUILDING, _PREVIOUS, _FAILED, _CLAIM = ".building-", ".previous-", ".failed", ".running"
+
+
+@contextlib.contextmanager
+def working_in(study_dir: Path) -> Iterator[None]:
+    """Make the folder, keep every other runner out of it, and sweep it before and after.
+
+    Raises
+    ------
+    RunError : another runner is at work there, or the folder cannot be written.
+    """
+    try:
+        study_dir.mkdir(parents=True, exist_ok=True)
+        with _claimed(study_dir):
+            sweep(study_dir)
+            try:
+                yield
+            finally:
+                sweep(study_dir)
+    except OSError as error:
+        raise RunError(
+            f"The reports cannot be stored in {study_dir}: {error.strerror or error}. What is in "
+            "place there is whole. Make room or permit writing, or name another folder by --out."
+        ) from error
+
+
+@contextlib.contextmanager
+def _claimed(study_dir: Path) -> Iterator[None]:
+    """Hold a locked file, which the system frees however the holder ends; not on Windows."""
+    path = study_dir / _CLAIM
+    file = _lock(path)
+    try:
+        yield
+    finally:
+        if file is not None:
+            path.unlink(missing_ok=True)
+            os.close(file)
+
+
+def _lock(path: Path) -> int | None:
+    """The locked file at `path`; None where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(file).st_ino:
+                return file
+        except BlockingIOError:
+            os.close(file)
+            raise RunError(
+                f"Another ex-cx is at work in {path.parent}. Wait until it has ended, or name "
+                "another folder by --out."
+            ) from None
+        except FileNotFoundError:  # its holder has just ended
+            pass
+        except OSError:  # a file system without locks
+            os.close(file)
+            return None
+        os.close(file)
 
 
 @contextlib.contextmanager
@@ -56,7 +129,7 @@ def sweep(study_dir: Path) -> None:
     """
     for left in study_dir.glob(f"{_BUILDING}*"):
         owner = left.name.removeprefix(_BUILDING).split("-")[0]
-        if owner.isdigit() and int(owner) != os.getpid() and _is_alive(int(owner)):
+        if owner.isdigit() and int(owner) != os.getpid() and is_alive(int(owner)):
             continue
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -70,7 +143,8 @@ def sweep(study_dir: Path) -> None:
             folder.rename(final)
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Does a process of this number exist? Unknown, so no, on Windows."""
     if os.name != "posix":
         return False
     try:

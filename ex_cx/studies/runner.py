@@ -21,7 +21,7 @@ from ex_cx.studies.layout import (
     failed_folder,
     put_in_place,
     read_json,
-    sweep,
+    working_in,
     write_json,
     write_parquet,
     write_text,
@@ -105,7 +105,8 @@ def run_study(
     Raises
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : the study or its data are not
-        usable; nothing was run. KeyboardInterrupt : stopped; what is in place is whole.
+        usable; nothing was run. RunError : the folder cannot be written, or another runner is at
+        work in it. KeyboardInterrupt : stopped. In both cases what is in place is whole.
 
     Notes
     -----
@@ -121,16 +122,12 @@ def run_study(
         columns = linked.panel.frame.columns
         loaded.refuse(column_complaints(loaded.study, columns))
         runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        try:
+        with working_in(folder):
             stored = store_linked(linked, folder)
             stop = threading.Event()
             context = _Context(loaded=loaded, folder=folder, data=stored, stop=stop)
             outcomes = _run_all(context, runs, notify or (lambda progress: None), jobs)
             return _publish(context, outcomes)
-        finally:
-            sweep(folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -71,6 +72,19 @@ def test_a_dead_kernel_says_how_it_ended(tmp_path):
     book = write_notebook(tmp_path / "in.ipynb", "a = 1", "import os; os._exit(9)")
     with pytest.raises(RunError, match=r"The kernel died \(exit code 9\); most often the machine"):
         execute_notebook(book, tmp_path / "out.ipynb", {})
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no sockets in folders there")
+def test_sockets_of_a_killed_runner_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    kept = {f"ex_cx-{os.getpid()}-a", f"ex_cx-{os.getppid()}-b", "ex_cx-notes"}
+    for name in (*kept, f"ex_cx-{ended.pid}-c"):
+        (tmp_path / "t" / name).mkdir(parents=True)
+    book = write_notebook(tmp_path / "in.ipynb", "a = 1", "a")
+    execute_notebook(book, tmp_path / "out.ipynb", {})
+    assert {path.name for path in (tmp_path / "t").iterdir()} == kept
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -8,7 +8,15 @@ import sys
 
 import pytest
 
-from ex_cx.studies.layout import building, put_in_place, sweep, write_json, write_text
+from ex_cx.errors import RunError
+from ex_cx.studies.layout import (
+    building,
+    put_in_place,
+    sweep,
+    working_in,
+    write_json,
+    write_text,
+)
 
 
 def write(folder, text: str):
@@ -79,3 +87,43 @@ def test_json_is_strict_and_files_are_whole(tmp_path):
     assert (tmp_path / "a.json").read_text() == "old"
     write_json(tmp_path / "a.json", {"x": "ü"})
     assert names(tmp_path) == {"a.json"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
+def test_two_runners_never_work_in_one_folder(tmp_path):
+    folder = tmp_path / "small"
+    with working_in(folder):
+        with pytest.raises(RunError) as caught, working_in(folder):
+            pass
+        assert str(caught.value) == (
+            f"Another ex-cx is at work in {folder}. Wait until it has ended, or name another "
+            "folder by --out."
+        )
+        write(folder / ".building-1-run", "not swept by the one that was refused")
+    with working_in(folder):
+        pass
+    assert not {".running"} & names(folder)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such locks there")
+def test_a_killed_runner_holds_no_folder(tmp_path):
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom ex_cx.studies.layout import working_in\n"
+        "with working_in(Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert ended.returncode == -9
+    assert names(tmp_path) == {".running"}
+    with working_in(tmp_path):
+        pass
+    assert names(tmp_path) == set()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(RunError) as caught, working_in(tmp_path / "out" / "small"):
+        pass
+    assert str(caught.value) == (
+        f"The reports cannot be stored in {tmp_path / 'out' / 'small'}: Not a directory. What is "
+        "in place there is whole. Make room or permit writing, or name another folder by --out."
+    )
