@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+try:
+    import typer
+except ModuleNotFoundError:
+    message = "ex-cx needs more packages than the functions do: pip install 'ex-cx[study]'"
+    raise SystemExit(message) from None
 
 from ex_cx.errors import ExCxError
 

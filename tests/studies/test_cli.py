@@ -40,6 +40,15 @@ def test_help_costs_less_than_twice_a_bare_typer_program():
     assert statistics.median(ours / bare for ours, bare in pairs) < 2
 
 
+def test_without_the_packages_of_studies_the_command_says_what_to_install():
+    code = "import sys; sys.modules['typer'] = None; " + HERE
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ex-cx needs more packages than the functions do: pip install 'ex-cx[study]'\n"
+    )
+
+
 def test_help_names_the_commands():
     printed = ex_cx("--help").stdout
     assert all(name in printed for name in ("demo", "simulate", "check", "run"))
