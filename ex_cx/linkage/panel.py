@@ -303,7 +303,7 @@ def _check_columns(frame: pd.DataFrame, names: Iterable[str]) -> None:
         if name not in frame.columns:
             raise PanelError(
                 f"There is no column {name!r} among the {len(frame.columns)} columns."
-                f"{nearest(name, frame.columns)}"
+                f"{nearest(name, frame.columns) or f' There are {some(frame.columns, 12)}.'}"
             )
 
 

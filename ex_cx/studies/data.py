@@ -33,6 +33,11 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded:"
+_NAMING = (
+    *("outcome", "exposure", "exposures", "mediators", "controls", "columns"),
+    *("cluster", "weights", "segment"),
+)
+"""Parameters that name columns besides the keys."""
 STUDY_ENDINGS = (".yaml", ".yml")
 BESIDE = "panel.json"
 """File beside a stored panel: its calendar, where its columns come from, the audit."""
@@ -276,11 +281,21 @@ def _check_columns(panel: Panel, parameters: DataParameters) -> None:
     known = panel.frame.columns
     absent = [name for name in parameters.required_columns() if name not in known]
     if absent:
-        more = f" {len(absent) - 1} more named columns are missing." if len(absent) > 1 else ""
+        more = f" Also missing: {some(absent[1:])}." if len(absent) > 1 else ""
         raise ParameterError(
-            f"There is no column {absent[0]!r} in the data.{nearest(absent[0], known)}{more} It "
-            f"has {len(known)}: {some(known, 12)}."
+            f"{_asking(parameters, absent[0])}: there is no column {absent[0]!r} in the data."
+            f"{nearest(absent[0], known)}{more} It has {len(known)}: {some(known, 12)}."
         )
+
+
+def _asking(parameters: DataParameters, column: str) -> str:
+    """The parameter that names `column`."""
+    for name, value in parameters.model_dump(include=set(_NAMING)).items():
+        texts = parse_segment(value)[:1] if name == "segment" else value
+        terms = (texts,) if isinstance(texts, str) else tuple(texts)
+        if column in base_columns(terms):
+            return name
+    return "parameters"
 
 
 def _in_segment(linked: Linked, segment: str) -> Linked:

@@ -234,7 +234,10 @@ def test_columns_that_do_not_exist():
     assert _message(cluster="sites") == (
         "There is no column 'sites' among the 5 columns. Did you mean 'site'?"
     )
-    assert _message(weights="zz") == "There is no column 'zz' among the 5 columns."
+    assert _message(weights="zz") == (
+        "There is no column 'zz' among the 5 columns. There are 'team', 'month', 'nps', 'site', "
+        "'n'."
+    )
     with pytest.raises(PanelError, match="There is no column 'npss' among the 5 columns"):
         _panel().with_lag("npss")
     with pytest.raises(PanelError, match="There is no column 'npss' among the 5 columns"):

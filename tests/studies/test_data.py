@@ -100,8 +100,11 @@ def test_an_embedded_study_that_does_not_exist():
 
 def test_a_column_that_is_not_there_names_the_nearest(table):
     assert refusal(ParameterError, table(), exposures=("engagment",)) == (
-        "There is no column 'engagment' in the data. Did you mean 'engagement'? It has 7: 'team', "
-        "'month', 'region', 'engagement', 'occupancy', 'effort', 'nps'."
+        "exposures: there is no column 'engagment' in the data. Did you mean 'engagement'? It has "
+        "7: 'team', 'month', 'region', 'engagement', 'occupancy', 'effort', 'nps'."
+    )
+    assert refusal(ParameterError, table(), exposures=("a:b",), segment="area=North").startswith(
+        "segment: there is no column 'area' in the data. Also missing: 'a', 'b'. It has 7: "
     )
 
 
