@@ -13,6 +13,7 @@ __all__ = [
     "check_rank",
     "cluster_factor",
     "expanded_level",
+    "expanded_p_values",
     "jackknife_vcov",
     "percentile_interval",
     "sandwich",
@@ -268,6 +269,31 @@ def expanded_level(conf_level: float, n_clusters: int, factor: float) -> float:
     check_level(conf_level)
     quantile = stdtrit(n_clusters - 1, (1 + conf_level) / 2)
     return float(2 * ndtr(np.sqrt(factor) * quantile) - 1)
+
+
+def expanded_p_values(p_values: np.ndarray, n_clusters: int, factor: float) -> np.ndarray:
+    """Bootstrap p-values that agree with percentile intervals at an expanded level.
+
+    Parameters
+    ----------
+    p_values : from `bootstrap_p_values`, in (0, 1]; NaN stays NaN.
+    n_clusters, factor : as for `expanded_level`, of which this is the inverse: p is one less the
+        level whose expansion has tails of the p-value given. Never zero, never smaller than it.
+
+    Returns
+    -------
+    p-values: where one is below 1 - level, the interval of `percentile_interval` at the expanded
+    level excludes zero. (The interval is interpolated, p counts the observed sample too: very
+    rarely it excludes zero beside a p just above.)
+
+    >>> level = expanded_level(0.95, 12, 12 / 11)
+    >>> expanded_p_values(np.array([1 - level, 1.0]), 12, 12 / 11).round(12).tolist()
+    [0.05, 1.0]
+    """
+    from scipy.special import ndtri, stdtr
+
+    quantile = -ndtri(np.asarray(p_values) / 2) / np.sqrt(factor)
+    return np.asarray(2 * stdtr(n_clusters - 1, -quantile))
 
 
 def bootstrap_p_values(draws: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from ex_cx.estimation.inference import (
     bootstrap_p_values,
     cluster_factor,
     expanded_level,
+    expanded_p_values,
     percentile_interval,
     sweep_columns,
 )
@@ -114,31 +115,29 @@ class MediationResult(Result):
         """One row per term: the standard error is the standard deviation of the draws.
 
         Intervals are percentile intervals at a level expanded for the number of clusters. There is
-        no test statistic; p-values are (1 + hits) / (1 + draws) in the smaller tail, doubled. The
-        proportion mediated is missing where the interval of the total holds zero.
+        no test statistic; p-values are (1 + hits) / (1 + draws) in the smaller tail, doubled, and
+        expanded alike: below 1 - conf_level the interval excludes zero. The proportion mediated is
+        missing where the interval of the total holds zero, and where direct and indirect have
+        opposite signs: then they are no shares of the total.
         """
         level = expanded_level(conf_level, self.n_clusters, self.factor)
         low, high = percentile_interval(self.draws, level)
+        p_values = bootstrap_p_values(self.draws)
         frame = pd.DataFrame(
             {
                 "term": list(self.terms),
                 "estimate": self.estimates,
                 "std_error": self.draws.std(axis=0, ddof=1),
                 "statistic": np.nan,
-                "p_value": bootstrap_p_values(self.draws),
+                "p_value": expanded_p_values(p_values, self.n_clusters, self.factor),
                 "conf_low": low,
                 "conf_high": high,
                 "conf_level": conf_level,
             }
         )
-        total = frame["term"] == "total"
         share = frame["term"] == "proportion_mediated"
-        unclear = bool(
-            (frame["conf_low"] <= 0)[total].iloc[0] and (frame["conf_high"] >= 0)[total].iloc[0]
-        )
-        numbers = ["std_error", "p_value"]
-        frame.loc[share, numbers] = np.nan
-        if unclear:
+        frame.loc[share, ["std_error", "p_value"]] = np.nan
+        if not _has_share(frame):
             frame.loc[share, ["estimate", "conf_low", "conf_high"]] = np.nan
         return frame
 
@@ -164,7 +163,7 @@ class MediationResult(Result):
                 "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
                 "convention": (
                     "cluster bootstrap, effects re-estimated in every draw; percentile interval "
-                    "expanded for the number of clusters"
+                    "and p-value expanded for the number of clusters"
                 ),
                 "warnings": "; ".join(self.warnings),
             }
@@ -264,6 +263,14 @@ def fit_mediation(
         lost=design.lost,
         warnings=_warnings(panel, spec, design, int((~sound).sum())),
     )
+
+
+def _has_share(frame: pd.DataFrame) -> bool:
+    """Is a share of the total mediated? The total is clear, direct and indirect share its sign."""
+    numbers = frame[["estimate", "conf_low", "conf_high"]].to_numpy(dtype=float)
+    _, low, high = numbers[frame["term"] == "total"][0]
+    share = numbers[frame["term"] == "proportion_mediated"][0, 0]
+    return bool((low > 0 or high < 0) and 0 <= share <= 1)
 
 
 def _factor(design: Design, moments: ClusterMoments, spec: MediationSpec) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from ex_cx.errors import InferenceError, RankError
 from ex_cx.estimation.inference import (
@@ -12,6 +13,8 @@ from ex_cx.estimation.inference import (
     bootstrap_p_values,
     check_rank,
     cluster_factor,
+    expanded_level,
+    expanded_p_values,
     jackknife_vcov,
     percentile_interval,
     sandwich,
@@ -115,7 +118,6 @@ def test_jackknife_by_hand():
 
 @pytest.mark.parametrize("df", [1, 7, 300])
 def test_students_t(df):
-    from scipy import stats
 
     t = np.array([-40.0, -1.3, 0.0, 2.5])
     assert_allclose(t_p_values(t, df), 2 * stats.t.sf(np.abs(t), df), rtol=1e-10)
@@ -143,6 +145,25 @@ def test_bootstrap_p_values_by_hand():
     # a draw that failed is no draw
     draws[0, 0] = np.nan
     assert_allclose(bootstrap_p_values(draws)[0], 2 * 1 / 4)
+
+
+def test_expanded_p_values_by_hand():
+    # 3 clusters, factor 1: 2 degrees of freedom, where P(T > t) = (1 - t / sqrt(2 + t^2)) / 2.
+    # A counted p of 2 Phi(-1) is the tail beyond 1 on both sides: 1 - 1 / sqrt(3)
+    counted = 2 * stats.norm.sf(1)
+    assert_allclose(expanded_p_values(np.array([counted]), 3, 1.0), 1 - 1 / np.sqrt(3))
+    # the factor 4 halves the distance: 1 - (1/2) / sqrt(2 + 1/4)
+    assert_allclose(expanded_p_values(np.array([counted]), 3, 4.0), 1 - 0.5 / 1.5)
+    # many clusters: as counted; never smaller than counted; a missing one stays missing
+    p = np.array([0.0004, 0.05, 0.7, 1.0, np.nan])
+    assert_allclose(expanded_p_values(p, 10**9, 1.0), p, rtol=1e-6)
+    assert (expanded_p_values(p[:-1], 12, 1.1) >= p[:-1]).all()
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
+def test_expanded_p_value_is_the_inverse_of_the_expanded_level(level):
+    tails = np.array([1 - expanded_level(level, 9, 1.2)])
+    assert_allclose(expanded_p_values(tails, 9, 1.2), 1 - level, rtol=1e-9)
 
 
 @pytest.mark.parametrize("n_clusters", [2, 37, 40_000])

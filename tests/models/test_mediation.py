@@ -17,9 +17,9 @@ from scipy import stats
 
 from ex_cx.errors import InferenceError, RankError, SpecError
 from ex_cx.estimation import moments
-from ex_cx.estimation.inference import bootstrap_counts
+from ex_cx.estimation.inference import bootstrap_counts, bootstrap_p_values
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.mediation import MediationSpec, fit_mediation
+from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
 from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.results import TIDY
 
@@ -254,6 +254,24 @@ def test_products_equal_columns_made_by_hand():
 
 # Intervals, p-values, draws
 
+_FEW = MediationResult(
+    spec=SPEC,
+    terms=("a:m", "b:m", "direct", "indirect", "total", "proportion_mediated"),
+    estimates=np.ones(6),
+    draws=np.ones((99, 6)),
+    n_boot=99,
+    draws_failed=0,
+    interval="percentile",
+    factor=1.3,
+    n_obs=40,
+    n_units=6,
+    n_periods=7,
+    n_clusters=6,
+    rows_in=40,
+    lost={},
+    warnings=(),
+)
+
 
 def test_intervals_and_p_values_by_counting():
     result = _fit(_rows(), n_boot=199)
@@ -276,8 +294,43 @@ def test_intervals_and_p_values_by_counting():
     assert_allclose(tidy["std_error"][:-1], result.draws[:, :-1].std(axis=0, ddof=1))
     for at, p in enumerate(tidy["p_value"][:-1]):
         hits = min((result.draws[:, at] <= 0).sum(), (result.draws[:, at] >= 0).sum())
-        assert_allclose(p, min(1.0, 2 * (1 + hits) / 200))
+        counted = min(1.0, 2 * (1 + hits) / 200)
+        # the tail Phi(-sqrt(c) t) that was counted is that of t on G - 1 degrees of freedom
+        assert_allclose(p, 2 * stats.t.sf(-stats.norm.ppf(counted / 2) / np.sqrt(factor), g - 1))
     assert tidy["statistic"].isna().all()
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
+def test_no_small_p_value_stands_beside_an_interval_that_holds_zero(level):
+    # draws of few clusters beside zero: without expanding p, many pairs would disagree
+    pairs, everything = [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        draws = rng.normal(loc=rng.uniform(1, 5, size=6), size=(1999, 6))
+        result = replace(_FEW, draws=draws, estimates=draws.mean(axis=0))
+        everything.append(draws)
+        pairs.append(result.tidy(level)[["p_value", "conf_low", "conf_high"]].iloc[:-1])
+    rows = pd.concat(pairs)
+    assert rows["p_value"].min() > 0
+    excluded = (rows["conf_low"] > 0) | (rows["conf_high"] < 0)
+    small = rows["p_value"] < 1 - level
+    assert excluded[small].all()
+    # the other way round they differ by one draw in counting, next to the end of the interval
+    assert small.sum() >= 0.9 * excluded.sum()
+    counted = np.concatenate([bootstrap_p_values(d)[:-1] for d in everything]) < 1 - level
+    assert (counted & ~excluded).sum() > 20
+
+
+def test_opposite_direct_and_indirect_have_no_share():
+    # m = 0.9 x, y = 2 x - m: the direct path 2 is more than the total 1.1
+    rng = np.random.default_rng(5)
+    rows = _rows(n_units=40)
+    m = 0.9 * rows["x"] + rng.normal(size=len(rows))
+    rows = rows.assign(m=m, y=2 * rows["x"] - m + 0.1 * rng.normal(size=len(rows)))
+    tidy = _fit(rows, n_boot=999).tidy().set_index("term")
+    assert tidy.loc["total", "conf_low"] > 0
+    assert tidy.loc["indirect", "conf_high"] < 0 < tidy.loc["direct", "conf_low"]
+    assert tidy.loc["proportion_mediated", ["estimate", "conf_low", "conf_high"]].isna().all()
 
 
 def test_interval_is_that_of_cr1_where_draws_are_normal():
