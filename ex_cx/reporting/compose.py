@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,19 +11,26 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.numbers import capital, count, interval, label, number, plain, split_unit
+from ex_cx.reporting.method import mediation_method, panel_method
+from ex_cx.reporting.numbers import capital, count, interval, label, number
 from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
 from ex_cx.reporting.tables import by_term, format_tidy
 from ex_cx.reporting.wording import (
+    COMPARE_A_UNIT_WITH_ITSELF,
     answer_mediation,
     answer_panel,
+    by_kind,
     grade,
     has_estimate,
+    kind_of,
     other_errors,
+    readable,
+    readable_text,
     reading,
     row_of,
+    words_of,
 )
 
 __all__ = ["draw_forest", "draw_paths", "draw_scatter", "mediation_report", "panel_report"]
@@ -31,6 +39,10 @@ NOT_AN_EFFECT = (
     "An association within units is not an effect: something that changes in the same units at the "
     "same time, and is not in the model, can carry it. The guards above look for some of these "
     "ways, not for all."
+)
+UNITS_COMPARED = (
+    "Units are compared with each other here, not with themselves: whatever lastingly differs "
+    "between them, and is not in the model, can carry the association."
 )
 ASSUMPTIONS = (
     "Read as effects, indirect estimates assume no unmeasured confounding of exposure and "
@@ -67,8 +79,8 @@ def panel_report(
     level = float(comparison["conf_level"].iloc[0])
     answers = comparison.assign(model="panel_regression", outcome=spec.outcome, exposure=term)
     headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
-    row = row_of(comparison, term, spec.estimator)
-    words, verdict = grade(guards, row, spec.estimator)
+    kind, comparison = kind_of(spec.estimator, spec.absorb), by_kind(comparison, spec.absorb)
+    words, verdict = grade(guards, row_of(comparison, term, kind), kind)
     of = f"{label(spec.outcome, names)} on {label(term, names)}"
     guards = readable(guards, names)
     return Report(
@@ -76,22 +88,22 @@ def panel_report(
         eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
         meta=_meta(result, of, names),
         answer=answer_panel(
-            comparison, term=term, outcome=spec.outcome, estimator=spec.estimator, labels=names
+            comparison, term=term, outcome=spec.outcome, estimator=kind, labels=names
         ),
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
-        facts=_panel_facts(comparison, term, spec.estimator, result, names),
+        facts=_panel_facts(comparison, term, kind, result, names),
         figures=(
             *(
-                draw_forest(comparison, spec.outcome, name, accent=spec.estimator, labels=names)
+                draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
                 for name in result.terms[: len(spec.exposures)]
             ),
             draw_scatter(bins, result, conf_level=level, labels=names),
         ),
-        tables=(_panel_table(comparison, result, names, level),),
+        tables=(_panel_table(comparison, result, names, kind),),
         guards=guards,
-        limits=(*limits, NOT_AN_EFFECT),
-        method=_panel_method(result, comparison, names),
+        limits=(*limits, NOT_AN_EFFECT if kind in COMPARE_A_UNIT_WITH_ITSELF else UNITS_COMPARED),
+        method=panel_method(result, comparison, names),
         results=answers.assign(headline=headline),
         counts=_counts(result),
     )
@@ -138,7 +150,7 @@ def mediation_report(
         tables=(_mediation_table(tidy, result, names),),
         guards=guards,
         limits=(*limits, ASSUMPTIONS),
-        method=_mediation_method(result, names),
+        method=mediation_method(result, names),
         results=answers.assign(headline=answers["term"] == "indirect"),
         counts=_counts(result),
     )
@@ -150,11 +162,12 @@ def draw_forest(
     term: str,
     *,
     accent: str = "within",
+    absorb: Sequence[str] = ("unit", "period"),
     labels: Mapping[str, str] | None = None,
 ) -> Figure:
-    """One term by several estimators, with their intervals."""
+    """One term by several estimators, with their intervals; `absorb` as in their spec."""
     names = labels or {}
-    rows = comparison[comparison["term"] == term]
+    rows, accent = by_kind(comparison[comparison["term"] == term], absorb), kind_of(accent, absorb)
     level = 100 * rows["conf_level"].iloc[0]
     xlabel = f"{label(outcome, names)} per 1 more {label(term, names)}"
     ax = plot_forest(rows, accent=accent, labels=names, xlabel=xlabel)
@@ -163,10 +176,11 @@ def draw_forest(
         f"({interval(row['conf_low'], row['conf_high'])})"
         for _, row in rows.iterrows()
     )
-    n_obs = rows["n_obs"].max()
+    answer = rows[rows["estimator"] == accent] if (rows["estimator"] == accent).any() else rows
     caption = (
-        f"{capital(xlabel)}: points and {level:g} % intervals; n = {count(n_obs)} rows, units for "
-        f"the comparison between units.{reading(rows)}"
+        f"{capital(xlabel)}: points and {level:g} % intervals; n = {count(answer['n_obs'].max())} "
+        f"rows for the {accent.replace('_', ' ')} estimate, each line's in the table."
+        f"{reading(rows)}"
     )
     return draw_figure(
         ax, f"forest_{slug(term)}", caption=caption, alt=f"Estimates for {xlabel}. {said}."
@@ -211,8 +225,8 @@ def draw_paths(
     ax = plot_paths(tidy, exposure=spec.exposure, outcome=spec.outcome, labels=names)
     caption = (
         f"Per 1 more {label(spec.exposure, names)}; n = {count(result.n_obs)} rows. "
-        f"{100 * conf_level:g} % percentile intervals from {count(len(result.draws))} draws of "
-        f"whole clusters ({count(result.n_clusters)}), effects re-estimated in each. Solid: the "
+        f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of whole clusters "
+        f"({count(result.n_clusters)}): {result.glance()['convention'].iloc[0]}. Solid: the "
         "interval excludes zero; dashed: it does not."
     )
     said = "; ".join(
@@ -224,30 +238,16 @@ def draw_paths(
     return draw_figure(ax, "paths", caption=caption, alt=f"Path diagram. {said}.")
 
 
-def words_of(name: str, labels: Mapping[str, str]) -> str:
-    """The reader's name of a column without its unit."""
-    return split_unit(label(name, labels))[0]
-
-
 def slug(name: str) -> str:
-    """A term as part of a file's name: letters, digits and underscores."""
-    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40] or "term"
+    """A term as part of a file's name: letters, digits and underscores; other terms, other names.
 
-
-def readable(guards: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
-    """Findings with the reader's names for columns, and a real minus sign before numbers."""
-    return guards.assign(finding=[_readable(text, labels) for text in guards["finding"]])
-
-
-def _readable(text: str, labels: Mapping[str, str]) -> str:
-    if labels:
-        longest_first = sorted(labels, key=len, reverse=True)
-        known = "|".join(map(re.escape, longest_first))
-        pattern = rf"(?<!\w)((?:{known})(?:_(?:lag|lead)\d+)?)(?!\w)"
-        text = re.sub(pattern, lambda match: words_of(match[1], labels), text)
-    text = re.sub(r"(?<![\w.])-(?=\d)", "−", plain(text)).replace("->", "→")
-    named = any(text.startswith(words_of(name, labels)) for name in labels)
-    return capital(text) if named else text
+    >>> slug("ex_load"), slug("ex load")
+    ('ex_load', 'ex_load_8b441a')
+    """
+    short = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
+    if short == name:
+        return name
+    return f"{short}_{hashlib.sha256(name.encode()).hexdigest()[:6]}".strip("_")
 
 
 def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, str]) -> str:
@@ -267,7 +267,13 @@ def _panel_facts(
     result: PanelResult,
     names: Mapping[str, str],
 ) -> tuple[tuple[str, str], ...]:
-    words = {"within": "change within a unit", "between": "difference between units"}
+    words = {
+        "within": "change within a unit",
+        "between": "difference between units",
+        "within_period": "difference between units of one period",
+        "pooled": "over all rows",
+        "no_effects": "over all rows",
+    }
     facts = []
     for name in dict.fromkeys([estimator, "between"]):
         if has_estimate(comparison, term, name):
@@ -302,18 +308,20 @@ def _share(low: float, high: float) -> str:
 
 def _clusters(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, str]:
     lost = sum(result.lost.values())
-    why = "; ".join(f"{count(n)} {_readable(reason, names)}" for reason, n in result.lost.items())
+    why = "; ".join(
+        f"{count(n)} {readable_text(reason, names)}" for reason, n in result.lost.items()
+    )
     text = f"clusters; {count(result.n_obs)} of {count(result.rows_in)} rows used"
     return count(result.n_clusters), text + (f", {count(lost)} lost ({why})" if lost else "")
 
 
 def _panel_table(
-    comparison: pd.DataFrame, result: PanelResult, names: Mapping[str, str], level: float
+    comparison: pd.DataFrame, result: PanelResult, names: Mapping[str, str], kind: str
 ) -> Table:
-    glance = result.glance().iloc[0]
-    kind = capital(result.spec.estimator.replace("_", " "))
+    glance, level = result.glance().iloc[0], comparison["conf_level"].iloc[0]
+    what = capital(kind.replace("_", " "))
     caption = (
-        f"Outcome: {label(result.spec.outcome, names)}. {kind} estimates absorb "
+        f"Outcome: {label(result.spec.outcome, names)}. {what} estimates absorb "
         f"{glance['absorbed']}. Errors: {result.convention}"
         f"{other_errors(comparison, result.spec.vcov)}. {100 * level:g} % intervals."
     )
@@ -324,7 +332,7 @@ def _panel_table(
         frame=format_tidy(rows, names),
         caption=caption,
         text_columns=("estimate by",),
-        answer_rows=_where(rows["estimator"] == result.spec.estimator),
+        answer_rows=_where(rows["estimator"] == kind),
     )
 
 
@@ -354,61 +362,6 @@ def _path_name(term: str, names: Mapping[str, str]) -> str:
     words = {"a": "a: exposure to", "b": "b: outcome on", "indirect": "indirect through"}
     alone = {"indirect": "indirect, all paths", "proportion_mediated": "share mediated"}
     return f"{words[kind]} {label(mediator, names)}" if mediator else alone.get(kind, kind)
-
-
-def _panel_method(
-    result: PanelResult, comparison: pd.DataFrame, names: Mapping[str, str]
-) -> tuple[str, ...]:
-    effects = result.glance()["absorbed"].iloc[0]
-    estimator = result.spec.estimator.replace("_", " ")
-    model = (
-        "$y_{it} = \\beta' x_{i,t-L} + \\alpha_i + \\delta_t + \\varepsilon_{it}$, least squares; "
-        f"the {estimator} estimate absorbs {effects}, L = {result.spec.lag}."
-    )
-    return (
-        model,
-        f"Standard errors {result.convention} ({count(result.n_clusters)} clusters).",
-        "Between: least squares on unit averages. Pooled: one constant.",
-        *_not_estimated(comparison, names),
-        *_weighting(result, names),
-        *(f"Note: {_readable(warning, names)}." for warning in result.warnings),
-    )
-
-
-def _not_estimated(comparison: pd.DataFrame, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Why lines of the comparison are empty."""
-    if "note" not in comparison:
-        return ()
-    empty = comparison.loc[comparison["note"] != "", ["estimator", "note"]].drop_duplicates()
-    return tuple(
-        f"{capital(estimator.replace('_', ' '))}: not estimated. {_readable(note, names)}"
-        for estimator, note in empty.itertuples(index=False)
-    )
-
-
-def _weighting(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
-    weights = result.spec.weights
-    return (f"Weighted: each row counts by {label(weights, names)}.",) if weights else ()
-
-
-def _mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
-    glance = result.glance().iloc[0]
-    model = (
-        "$m = a x + c_m' z + \\text{effects} + e_m$, "
-        "$y = d x + b' m + c_y' z + \\text{effects} + e_y$; indirect $= a b$ along each path, "
-        "direct $= d$, total $= d + \\sum a b$, all on the same rows."
-    )
-    draws = (
-        f"{capital(glance['convention'])}; {count(result.draws_failed)} of {count(result.n_boot)} "
-        "draws left out."
-    )
-    return (
-        model,
-        f"Effects absorbed in every equation: {glance['absorbed']}.",
-        draws,
-        *_weighting(result, names),
-        *(f"Note: {_readable(warning, names)}." for warning in result.warnings),
-    )
 
 
 def _counts(result: PanelResult | MediationResult) -> dict[str, Any]:

@@ -36,6 +36,8 @@ _EXPLAINED = {
     "correlated_random": ("Correlated random", "units' averages held constant"),
     "random": ("Random effects", "within and between, weighed"),
     "fama_macbeth": ("Fama-MacBeth", "units compared, by period"),
+    "within_period": ("Within periods", "units of a period compared"),
+    "no_effects": ("No effects", "units and periods mixed"),
 }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from ex_cx.errors import RunError
+from ex_cx.errors import RunError, some
 from ex_cx.reporting.tables import neutralise_frame
 from ex_cx.reporting.theme import style
 
@@ -171,6 +171,7 @@ def write_report_parts(report: Report, run_dir: Path | str) -> Report:
     """
     if not str(run_dir):
         return report
+    _check_names(report)
     folder = Path(run_dir)
     for name in ("tables", "figures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -183,6 +184,17 @@ def write_report_parts(report: Report, run_dir: Path | str) -> Report:
     text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
     return report
+
+
+def _check_names(report: Report) -> None:
+    tables = [*(table.name for table in report.tables), "guards", "results"]
+    for names in ([figure.name for figure in report.figures], tables):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise RunError(
+                f"More than one figure or table of the report is called {some(twice)}, so that "
+                "one file would overwrite another. Name each differently."
+            )
 
 
 def _write_csv(frame: pd.DataFrame, path: Path) -> None:

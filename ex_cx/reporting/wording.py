@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from ex_cx.errors import SpecError, some
-from ex_cx.reporting.numbers import interval, label, number, split_unit
+from ex_cx.reporting.numbers import capital, interval, label, number, plain, split_unit
 from ex_cx.reporting.tables import by_term
 
 __all__ = [
+    "COMPARE_A_UNIT_WITH_ITSELF",
     "answer_mediation",
     "answer_panel",
+    "by_kind",
     "change",
     "grade",
     "has_estimate",
     "holds_zero",
+    "kind_of",
     "other_errors",
+    "readable",
+    "readable_text",
     "reading",
     "row_of",
+    "words_of",
 ]
 
 _WORDS = {
@@ -27,18 +34,43 @@ _WORDS = {
     "between": "Between units",
     "pooled": "Over all rows",
     "first_difference": "From one period to the next",
+    "random": "Within and between units together",
+    "correlated_random": "Within units",
+    "fama_macbeth": "Across units, one period at a time",
+    "within_period": "Across the units of one period",
+    "no_effects": "Over all rows",
 }
+COMPARE_A_UNIT_WITH_ITSELF = ("within", "first_difference", "correlated_random")
+"""Kinds of estimate that show change; all others mix in lasting differences between units."""
 
 _READ = {
     "within": "The within estimate, net of the absorbed effects, holds lasting differences between "
     "units apart; pooled and between estimates mix them in.",
+    "within_period": "With period effects alone, units of one period are compared with each other: "
+    "lasting differences between units are in the estimate.",
     "first_difference": "First differences compare a period with the one before.",
     "correlated_random": "Correlated random effects hold the units' averages constant: where no "
     "row is missing, what is left is the within estimate.",
     "random": "Random effects assume that units do not differ in ways that go with the exposure.",
     "fama_macbeth": "Fama-MacBeth compares units with each other, one period at a time.",
 }
-"""How to read the lines of a forest, by estimator."""
+"""How to read the lines of a forest, by kind of estimate."""
+
+
+def kind_of(estimator: str, absorb: Sequence[str]) -> str:
+    """What an estimate compares: "within" without unit effects does not look within units.
+
+    >>> [kind_of("within", absorb) for absorb in (("unit", "period"), ("period",), ())]
+    ['within', 'within_period', 'no_effects']
+    """
+    if estimator != "within" or "unit" in absorb:
+        return estimator
+    return "within_period" if "period" in absorb else "no_effects"
+
+
+def by_kind(comparison: pd.DataFrame, absorb: Sequence[str]) -> pd.DataFrame:
+    """A comparison whose estimators are named for what they compare."""
+    return comparison.assign(estimator=[kind_of(e, absorb) for e in comparison["estimator"]])
 
 
 def answer_panel(
@@ -53,7 +85,7 @@ def answer_panel(
 
     Parameters
     ----------
-    comparison : from `compare_estimators`; `estimator` is the one that answers.
+    comparison : from `compare_estimators`, by kind; `estimator` is the one that answers.
     term : the exposure's term; `outcome` : the column explained.
 
     >>> rows = pd.DataFrame({"term": "x", "estimator": ["within"], "estimate": [-1.52],
@@ -65,7 +97,7 @@ def answer_panel(
     names = labels or {}
     row = row_of(comparison, term, estimator)
     sentence = f"{_WORDS[estimator]}, {change(row, label(term, names), label(outcome, names))}."
-    if estimator == "between" or not has_estimate(comparison, term, "between"):
+    if estimator not in COMPARE_A_UNIT_WITH_ITSELF or not has_estimate(comparison, term, "between"):
         return sentence
     return sentence + _against_between(row, row_of(comparison, term, "between"))
 
@@ -83,7 +115,8 @@ def answer_mediation(
     names = labels or {}
     rows = by_term(tidy)
     cause, effect = split_unit(label(exposure, names)), split_unit(label(outcome, names))
-    through = " and ".join(split_unit(label(m, names))[0] for m in mediators)
+    *first, last = (words_of(m, names) for m in mediators)
+    through = f"{', '.join(first)} and {last}" if first else last
     where = "Within units" if within else "Over all rows"
     indirect, direct = rows["indirect"], rows["direct"]
     step = f"{cause[0]} higher by 1{_unit(cause[1], one=True)}"
@@ -119,7 +152,9 @@ def grade(guards: pd.DataFrame, row: pd.Series, estimator: str = "within") -> tu
     """What the design earns, in words, and the verdict: clear, caution or limits."""
     worst = set(guards["verdict"]) if len(guards) else set()
     limiting = list(guards.loc[guards["verdict"] == "limits", "guard"]) if len(guards) else []
-    if estimator in ("between", "pooled"):
+    if estimator not in COMPARE_A_UNIT_WITH_ITSELF:
+        if holds_zero(row):
+            return "Earned claim: no difference between units is shown", "limits"
         return "Earned claim: a difference between units, not a change within them", "limits"
     if limiting:
         noted = ", ".join(str(name).lower() for name in limiting)
@@ -216,3 +251,25 @@ def _unit(unit: str, *, one: bool = False) -> str:
     if unit == "%" or unit.startswith("% "):
         unit = f"percentage point{'' if one else 's'}{unit[1:]}"
     return f" {unit}" if unit and not any(sign.isdigit() for sign in unit) else ""
+
+
+def words_of(name: str, labels: Mapping[str, str]) -> str:
+    """The reader's name of a column without its unit."""
+    return split_unit(label(name, labels))[0]
+
+
+def readable(guards: pd.DataFrame, labels: Mapping[str, str]) -> pd.DataFrame:
+    """Findings with the reader's names for columns, and a real minus sign before numbers."""
+    return guards.assign(finding=[readable_text(text, labels) for text in guards["finding"]])
+
+
+def readable_text(text: str, labels: Mapping[str, str]) -> str:
+    """One finding, as `readable` writes it."""
+    if labels:
+        longest_first = sorted(labels, key=len, reverse=True)
+        known = "|".join(map(re.escape, longest_first))
+        pattern = rf"(?<!\w)((?:{known})(?:_(?:lag|lead)\d+)?)(?!\w)"
+        text = re.sub(pattern, lambda match: words_of(match[1], labels), text)
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", plain(text)).replace("->", "→")
+    named = any(text.startswith(words_of(name, labels)) for name in labels)
+    return capital(text) if named else text

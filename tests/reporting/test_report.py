@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ex_cx.errors import RunError
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.simulate import simulate_panel
 from ex_cx.models.compare import compare_estimators, within_bins
@@ -42,6 +44,27 @@ def test_two_writes_have_the_same_bytes(report, tmp_path):
     write_report_parts(report, tmp_path / "one")
     write_report_parts(report, tmp_path / "two")
     assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_writing_again_into_the_same_folder_changes_nothing(report, tmp_path):
+    write_report_parts(report, tmp_path)
+    first = files(tmp_path)
+    write_report_parts(report, tmp_path)
+    assert files(tmp_path) == first
+
+
+def test_two_figures_or_tables_of_one_name_are_refused(report, tmp_path):
+    message = (
+        "More than one figure or table of the report is called '{}', so that one file would "
+        "overwrite another. Name each differently."
+    )
+    twice = replace(report, figures=(report.figures[0], report.figures[0]))
+    with pytest.raises(RunError, match=re.escape(message.format(report.figures[0].name))):
+        write_report_parts(twice, tmp_path)
+    guards = Table(name="guards", frame=pd.DataFrame({"a": [1]}), caption="")
+    with pytest.raises(RunError, match=re.escape(message.format("guards"))):
+        write_report_parts(replace(report, tables=(guards,)), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_a_run_folder_nothing_is_written(report, tmp_path, monkeypatch):

@@ -159,6 +159,25 @@ def guards(*verdicts: str) -> pd.DataFrame:
             "between",
             ("Earned claim: a difference between units, not a change within them", "limits"),
         ),
+        *(
+            (
+                ("clear",),
+                (*WITHIN_UP[:1], kind, *WITHIN_UP[2:]),
+                kind,
+                ("Earned claim: a difference between units, not a change within them", "limits"),
+            )
+            for kind in ("pooled", "random", "fama_macbeth", "within_period", "no_effects")
+        ),
+        (
+            ("clear",),
+            BETWEEN_NONE,
+            "between",
+            ("Earned claim: no difference between units is shown", "limits"),
+        ),
+        *(
+            (("clear",), WITHIN_UP, kind, ("Earned claim: an association within units", "clear"))
+            for kind in ("first_difference", "correlated_random")
+        ),
         ((), WITHIN_UP, "within", ("Earned claim: an association within units", "clear")),
     ],
 )

@@ -1,0 +1,75 @@
+"""How a study was done, in a few lines for its report; text between dollar signs is LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+
+from ex_cx.models.mediation import MediationResult
+from ex_cx.models.regress import PanelResult
+from ex_cx.reporting.numbers import capital, count, label
+from ex_cx.reporting.wording import readable_text
+
+__all__ = ["mediation_method", "panel_method"]
+
+
+def panel_method(
+    result: PanelResult, comparison: pd.DataFrame, names: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Equation, errors, and what must be known to read the numbers of a panel regression."""
+    effects = result.glance()["absorbed"].iloc[0]
+    estimator = result.spec.estimator.replace("_", " ")
+    model = (
+        "$y_{it} = \\beta' x_{i,t-L} + \\alpha_i + \\delta_t + \\varepsilon_{it}$, least squares; "
+        f"the {estimator} estimate absorbs {effects}, L = {result.spec.lag}."
+    )
+    return (
+        model,
+        f"Standard errors {result.convention} ({count(result.n_clusters)} clusters).",
+        "Between: least squares on unit averages. Pooled: one constant.",
+        *_literal(_not_estimated(comparison, names)),
+        *_literal(_remarks(result, names)),
+    )
+
+
+def _not_estimated(comparison: pd.DataFrame, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Why lines of the comparison are empty."""
+    if "note" not in comparison:
+        return ()
+    empty = comparison.loc[comparison["note"] != "", ["estimator", "note"]].drop_duplicates()
+    return tuple(
+        f"{capital(estimator.replace('_', ' '))}: not estimated. {readable_text(note, names)}"
+        for estimator, note in empty.itertuples(index=False)
+    )
+
+
+def mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
+    """Equations, draws, and what must be known to read the numbers of a mediation."""
+    glance = result.glance().iloc[0]
+    model = (
+        "$m = a x + c_m' z + \\text{effects} + e_m$, "
+        "$y = d x + b' m + c_y' z + \\text{effects} + e_y$; indirect $= a b$ along each path, "
+        "direct $= d$, total $= d + \\sum a b$, all on the same rows."
+    )
+    draws = (
+        f"{capital(glance['convention'])}; {count(result.draws_failed)} of {count(result.n_boot)} "
+        "draws left out."
+    )
+    return (
+        model,
+        f"Effects absorbed in every equation: {glance['absorbed']}.",
+        draws,
+        *_literal(_remarks(result, names)),
+    )
+
+
+def _remarks(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
+    weights = result.spec.weights
+    weighted = (f"Weighted: each row counts by {label(weights, names)}.",) if weights else ()
+    return (*weighted, *(f"Note: {readable_text(text, names)}." for text in result.warnings))
+
+
+def _literal(lines: Iterable[str]) -> tuple[str, ...]:
+    """Lines that hold names from the data: a dollar in them is money."""
+    return tuple(line.replace("$", r"\$") for line in lines)
