@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ex_cx.linkage.check import check_table
     from ex_cx.linkage.link import link_sources
+    from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.panel import Panel
+    from ex_cx.linkage.schema import MeasureSpec, SourceSpec
     from ex_cx.linkage.sources import read_table
     from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
@@ -30,11 +32,13 @@ __all__ = [
     "DynamicResult",
     "DynamicSpec",
     "DynamicTerm",
+    "MeasureSpec",
     "MediationResult",
     "MediationSpec",
     "Panel",
     "PanelResult",
     "PanelSpec",
+    "SourceSpec",
     "check_guards",
     "check_mediation_guards",
     "check_table",
@@ -45,6 +49,7 @@ __all__ = [
     "fit_mediation",
     "fit_panel",
     "link_sources",
+    "measure_source",
     "predict_change",
     "read_table",
     "slope_regions",
@@ -58,11 +63,13 @@ _ROOM = {
     "DynamicResult": "ex_cx.models.dynamic",
     "DynamicSpec": "ex_cx.models.dynamic_spec",
     "DynamicTerm": "ex_cx.models.dynamic_spec",
+    "MeasureSpec": "ex_cx.linkage.schema",
     "MediationResult": "ex_cx.models.mediation",
     "MediationSpec": "ex_cx.models.mediation",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",
+    "SourceSpec": "ex_cx.linkage.schema",
     "check_guards": "ex_cx.robustness.guards",
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
@@ -73,6 +80,7 @@ _ROOM = {
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
     "link_sources": "ex_cx.linkage.link",
+    "measure_source": "ex_cx.linkage.measure",
     "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",
     "slope_regions": "ex_cx.models.shape",
