@@ -295,8 +295,7 @@ def test_too_few_periods_are_said():
     with pytest.raises(InferenceError) as found:
         fit_panel(_panel(rows), replace(DRAWN, vcov="driscoll_kraay"))
     assert str(found.value) == (
-        "Driscoll-Kraay errors need at least 5 periods; the rows used have 4. Use "
-        "vcov='cluster'."
+        "Driscoll-Kraay errors need at least 5 periods; the rows used have 4. Use vcov='cluster'."
     )
     with pytest.raises(InferenceError, match=r"needs at least 3 periods .* 2 of 2 are"):
         fit_panel(_panel(rows[rows["period"] < 2]), replace(DRAWN, estimator="fama_macbeth"))
