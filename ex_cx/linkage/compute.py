@@ -30,8 +30,9 @@ def measure_rows(
 ) -> tuple[pd.DataFrame, Counts]:
     """All measures per unit and period; `period` holds the position of each row.
 
-    Means and shares of fewer than `spec.min_n` respondents are missing, distributions (the shares
-    behind a net promoter score, and its error, which gives them away) below `spec.min_n_shares`.
+    Means and shares of fewer than `spec.min_n` respondents are missing, distributions below
+    `spec.min_n_shares`: the shares behind a net promoter score, and every standard error, which
+    beside the mean of a few whole numbers gives the very answers away.
     """
     units, labels = pd.factorize(rows[spec.unit], sort=True)
     origin = int(period.min()) if len(period) else 0
@@ -115,11 +116,9 @@ def _suppress(
     thin = (values["n"] < spec.min_n_shares) & (values["n"] > 0)
     shown = values.copy()
     shown.loc[few, [name for name in values.columns if name != "n"]] = np.nan
-    hidden = {"suppressed": int(few.sum()), "shares_suppressed": 0}
-    if measure.metric == "nps":
-        shown.loc[thin, ["se", "promoter_share", "detractor_share"]] = np.nan
-        hidden["shares_suppressed"] = int(thin.sum())
-    return shown, hidden
+    shown.loc[thin, [name for name in values.columns if name not in ("n", "value")]] = np.nan
+    thin_shares = int(thin.sum()) if measure.metric == "nps" else 0
+    return shown, {"suppressed": int(few.sum()), "shares_suppressed": thin_shares}
 
 
 def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:

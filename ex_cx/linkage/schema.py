@@ -251,7 +251,8 @@ class SourceSpec:
     ranges : new name of a column -> (lowest, highest) value that can be right.
     first, last : first and last period that the file covers in full, such as "2023-01".
     carry : periods for which a survey wave stands in for the ones after it.
-    min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers.
+    min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers and
+        standard errors.
     read : how the file is written.
     """
 

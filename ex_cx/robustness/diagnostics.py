@@ -264,13 +264,24 @@ def _reliability(panel: Panel, spec: PanelSpec, fitted: PanelResult) -> list[_Li
     for at, term in enumerate(fitted.spec.exposures, start=1):
         error = f"{term}_se"
         if error in panel.frame.columns:
-            squared = panel.frame[error].to_numpy(float)[compressed.design.source] ** 2
+            squared = _noise(panel.frame.iloc[compressed.design.source], term)
             variance = float(compressed.moments.total[at, at]) / df
             value = max(0.0, 1 - float(np.nanmean(squared)) / variance)
             words = f"about {100 * value:.0f} % of the variance within units is not survey noise"
             light = _low(value, POOR_RELIABILITY, BAD_RELIABILITY)
             lines.append(_Line(term, value, np.nan, words, light))
     return lines
+
+
+def _noise(rows: pd.DataFrame, term: str) -> np.ndarray:
+    """Squared standard errors; where one is withheld for few answers, s^2 / n with the mean s^2."""
+    squared = rows[f"{term}_se"].to_numpy(float) ** 2
+    if f"{term}_n" in rows:
+        n = rows[f"{term}_n"].to_numpy(float)
+        withheld = np.isnan(squared) & rows[term].notna().to_numpy() & (n > 0)
+        if withheld.any() and not np.isnan(squared).all():
+            squared[withheld] = float(np.nanmean(squared * n)) / n[withheld]
+    return squared
 
 
 def _low(value: float, amber: float, red: float) -> Light:

@@ -452,7 +452,7 @@ def test_survey_means_scatter_around_the_truth_as_their_errors_say(large, large_
     if name == "ex_engagement":
         wave = true.index.get_level_values("period").month % 3 == 1
         true, measured = true[wave], measured[wave]
-    noise = (measured[name] - true[name]).dropna()
+    noise = (measured[name] - true[name])[measured[f"{name}_se"].notna()]  # not of few answers
     variance = (measured[f"{name}_se"] ** 2)[noise.index]
     if name in ("cx_nps", "cx_fcr_pct"):  # errors of shares divide by n, which leaves them short
         n = measured[f"{name}_n"][noise.index]

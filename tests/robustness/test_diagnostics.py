@@ -162,3 +162,12 @@ def test_what_cannot_be_computed_says_why():
     assert found.loc[("Cross-section dependence", ""), "reading"] == (
         "Could not be computed: no two units share three periods."
     )
+
+
+def test_a_withheld_error_counts_with_the_mean_variance_of_an_answer():
+    rows = _rows()
+    rows["x_n"] = np.where(rows["period"] < 4, 5, 20)
+    rows["x_se"] = np.where(rows["x_n"] < 10, np.nan, 2 / np.sqrt(20))
+    whole = rows.assign(x_se=2 / np.sqrt(rows["x_n"]))
+    key = ("Reliability within units", "x")
+    assert_allclose(_found(rows).loc[key, "value"], _found(whole).loc[key, "value"], rtol=1e-12)
