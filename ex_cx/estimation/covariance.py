@@ -18,6 +18,9 @@ from ex_cx.estimation.moments import ClusterMoments
 
 __all__ = ["Covariance", "Rows", "Vcov", "bartlett", "covariance"]
 
+VANISHED = 1e-16
+"""A clustered variance below this share of the unadjusted one is round-off."""
+
 Vcov = Literal["unadjusted", "robust", "cluster", "cluster_two_way", "driscoll_kraay", "jackknife"]
 
 
@@ -79,6 +82,7 @@ def covariance(
             "CR1: G/(G-1) * (n-1)/(n - k - k_absorbed), effects nested in clusters cost 1; t(G-1)"
         )
         vcov = factor * sandwich(equation.bread, equation.scores)
+        _refuse_vanishing(vcov, equation, n, f"{moments.n_clusters} clusters")
         return Covariance(vcov, moments.n_clusters - 1, text)
     if kind == "cluster_two_way":
         return _two_way(moments, equation, regressors, rows)
@@ -96,6 +100,17 @@ def covariance(
     meat = sandwich(equation.bread, row_scores(moments, equation, regressors))
     text = "HC1: n / (n - k - absorbed levels); t on the same"
     return Covariance(n / df * meat, df, text)
+
+
+def _refuse_vanishing(vcov: np.ndarray, equation: Equation, n: int, groups: str) -> None:
+    """Scores that cancel within each of few clusters (two units, both effects) leave round-off."""
+    vanished = np.diag(vcov) <= VANISHED * equation.rss / n * np.diag(equation.bread)
+    if vanished.any() and equation.rss > 0:
+        raise InferenceError(
+            f"The clustered errors of {int(vanished.sum())} of {len(vcov)} coefficients vanish: "
+            f"with {groups} the scores cancel, so that they say nothing. Use more clusters, absorb "
+            "fewer effects, or use vcov='robust'."
+        )
 
 
 def row_scores(moments: ClusterMoments, equation: Equation, regressors: list[int]) -> np.ndarray:
@@ -155,6 +170,7 @@ def _two_way(
     if values[0] < 0:
         vcov = (vectors * np.maximum(values, 0)) @ vectors.T
         warning = "the two-way covariance had a negative eigenvalue, which was set to zero"
+    _refuse_vanishing(vcov, equation, n, f"{len(starts)} clusters and {t} periods")
     text = (
         "two-way CR1 by cluster and period: G the smaller number, (n-1)/(n - k - k_absorbed), "
         "effects nested in either cost 1 together; t(G-1)"

@@ -299,3 +299,16 @@ def test_too_few_periods_are_said():
     )
     with pytest.raises(InferenceError, match=r"needs at least 3 periods .* 2 of 2 are"):
         fit_panel(_panel(rows[rows["period"] < 2]), replace(DRAWN, estimator="fama_macbeth"))
+
+
+def test_clustered_errors_that_are_round_off_are_refused():
+    """Two units, both effects: they mirror each other, and each one's scores sum to zero."""
+    panel = _panel(_drawn(1.0)).where(_drawn(1.0)["unit"].to_numpy() < 2)
+    words = (
+        "The clustered errors of 2 of 2 coefficients vanish: with 2 clusters the scores cancel, so "
+        "that they say nothing. Use more clusters, absorb fewer effects, or use vcov='robust'."
+    )
+    with pytest.raises(InferenceError) as caught:
+        fit_panel(panel, DRAWN)
+    assert str(caught.value) == words
+    assert (fit_panel(panel, replace(DRAWN, vcov="robust")).tidy()["std_error"] > 0.01).all()
