@@ -148,7 +148,7 @@ class MediationParameters(DataParameters):
     cluster: str = ""
     weights: str = ""
     conf_level: Level = 0.95
-    n_boot: Annotated[int, Field(ge=99)] = 4999
+    n_boot: Annotated[int, Field(ge=99, le=1_000_000)] = 4999
     seed: Annotated[int, Field(ge=0)] = 20240501
 
     @field_validator("outcome", "exposure", "mediators")
