@@ -15,6 +15,7 @@ from ex_cx.robustness.direction import timed_term
 __all__ = [
     "Finding",
     "Verdict",
+    "about_headline",
     "check_conf_level",
     "cluster_counts",
     "guard_frame",
@@ -84,9 +85,31 @@ def together(findings: Sequence[Finding], end: str = "") -> Finding:
     Finding(words='z: odd; x: fine. As seen.', verdict='caution')
     """
     ranked = sorted(findings, key=lambda finding: _SEVERITY.index(finding.verdict))
+    return Finding(_listed(ranked, end), ranked[0].verdict)
+
+
+def _listed(ranked: Sequence[Finding], end: str) -> str:
+    """The first three in words, and how many more."""
     first = "; ".join(finding.words for finding in ranked[:3])
     rest = f"; and {len(ranked) - 3} more, none worse" if len(ranked) > 3 else ""
-    return Finding(f"{first}{rest}.{' ' + end if end else ''}", ranked[0].verdict)
+    return f"{first}{rest}.{' ' + end if end else ''}"
+
+
+def about_headline(findings: Mapping[str, Finding], headline: str, end: str = "") -> Finding:
+    """Findings by exposure as one, the headline's first; another exposure's limit is a caution.
+
+    >>> about_headline({"z": Finding("z: odd", "limits"), "x": Finding("x: fine", "clear")}, "x")
+    Finding(words='x: fine; z: odd.', verdict='caution')
+    """
+    first = [finding for name, finding in findings.items() if name == headline]
+    others = [
+        finding._replace(verdict="caution") if finding.verdict == "limits" else finding
+        for name, finding in findings.items()
+        if name != headline
+    ]
+    worst = together([*first, *others]).verdict
+    ranked = sorted(others, key=lambda finding: _SEVERITY.index(finding.verdict))
+    return Finding(_listed([*first, *ranked], end), worst)
 
 
 def number(value: float) -> str:
@@ -148,26 +171,38 @@ def check_conf_level(conf_level: float) -> None:
 
 
 def cluster_counts(n_clusters: int, effective: Mapping[str, float]) -> Finding:
-    """How many clusters there are, and how many equally informative ones they are worth."""
+    """How many clusters there are, and how many equally informative ones they are worth.
+
+    `effective` : by exposure, the headline first; where others have too few, that is a caution.
+    """
     worth = ", ".join(
         f"{number(float(f'{value:.2g}'))} for {term}" for term, value in effective.items()
     )
     words = f"{n_clusters:,} clusters (by leverage worth {worth})"
-    fewest = min(effective.values())
-    if n_clusters < TOO_FEW_CLUSTERS or fewest < TOO_FEW_EFFECTIVE:
+    headline, fewest = next(iter(effective.values())), min(effective.values())
+    if n_clusters < TOO_FEW_CLUSTERS or headline < TOO_FEW_EFFECTIVE:
         return Finding(f"{words}: too few for clustered intervals to be trusted", "limits")
     if n_clusters < FEW_CLUSTERS or fewest < FEW_EFFECTIVE:
         return Finding(f"{words}: few enough that intervals are likely too short", "caution")
     return Finding(words, "clear")
 
 
-def shared_source(panel: Panel, pairs: Sequence[tuple[str, str]]) -> Finding:
-    """Were outcome and cause of each pair measured on the same people? By the provenance."""
-    bare = [(timed_term(panel, y)[0], timed_term(panel, x)[0]) for y, x in pairs]
-    shared = [text for y, x in bare for text in same_source(panel, [y], [x])]
+def shared_source(
+    panel: Panel, pairs: Sequence[tuple[str, str]], headline: Sequence[tuple[str, str]]
+) -> Finding:
+    """Were outcome and cause of each pair measured on the same people? By the provenance.
+
+    `headline` : those of the pairs that the claim is about; for others, it is a caution.
+    """
+    bare = {pair: tuple(timed_term(panel, term)[0] for term in pair) for pair in pairs}
+    shared = [
+        Finding(text, "limits" if pair in headline else "caution")
+        for pair, (y, x) in bare.items()
+        for text in same_source(panel, [y], [x])
+    ]
     if shared:
-        return together([Finding(text, "limits") for text in shared])
-    columns = [c for pair in bare for term in pair for c in term_columns(panel, term)]
+        return together(shared)
+    columns = [c for pair in bare.values() for term in pair for c in term_columns(panel, term)]
     unique = list(dict.fromkeys(columns))
     unknown = [name for name in unique if not panel.provenance.get(name)]
     if unknown:
@@ -188,19 +223,23 @@ def spread_within(panel: Panel, terms: Sequence[str]) -> pd.DataFrame:
     return alone.describe().set_index("column")
 
 
-def variation_within(panel: Panel, terms: Sequence[str]) -> Finding:
-    """What share of each term's variance lies within units, where effects are estimated?"""
+def variation_within(panel: Panel, terms: Sequence[str], headline: str = "") -> Finding:
+    """What share of each term's variance lies within units, where effects are estimated?
+
+    `headline` : the term that the claim is about; empty: all of them.
+    """
     shares = spread_within(panel, terms)["within_share"]
-    findings = []
-    for term, share in shares.items():
-        words = f"{100 * share:.2g} % of the variance of {term} lies within units"
-        if share >= LITTLE_WITHIN:
-            findings.append(Finding(words, "clear"))
-        elif share >= HARDLY_WITHIN:
-            findings.append(Finding(f"{words}, which is little to learn from", "caution"))
-        else:
-            findings.append(Finding(f"{words}: change within units is hardly observed", "limits"))
-    return together(findings)
+    findings = {str(term): _varying(str(term), float(share)) for term, share in shares.items()}
+    return about_headline(findings, headline) if headline else together([*findings.values()])
+
+
+def _varying(term: str, share: float) -> Finding:
+    words = f"{100 * share:.2g} % of the variance of {term} lies within units"
+    if share >= LITTLE_WITHIN:
+        return Finding(words, "clear")
+    if share >= HARDLY_WITHIN:
+        return Finding(f"{words}, which is little to learn from", "caution")
+    return Finding(f"{words}: change within units is hardly observed", "limits")
 
 
 def rows_lost(rows_in: int, lost: Mapping[str, int]) -> Finding:

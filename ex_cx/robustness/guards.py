@@ -25,6 +25,7 @@ from ex_cx.robustness.direction import (
 from ex_cx.robustness.findings import (
     Finding,
     Verdict,
+    about_headline,
     check_conf_level,
     cluster_counts,
     guard_frame,
@@ -49,6 +50,7 @@ from ex_cx.robustness.paths import (
     order_in_time,
     other_order,
 )
+from ex_cx.robustness.waves import measured_in_every_period
 
 __all__ = ["check_guards", "check_mediation_guards"]
 
@@ -65,7 +67,8 @@ def check_guards(panel: Panel, spec: PanelSpec, *, conf_level: float = 0.95) -> 
 
     Parameters
     ----------
-    panel, spec : as given to `fit_panel`.
+    panel, spec : as given to `fit_panel`; the first exposure is the headline, about which the claim
+        is. What is found about the others is told, and at most a caution.
     conf_level : of the intervals in the findings. Where several exposures are tested for their
         order in time, each at 1 - (1 - conf_level) / number, so that the guard as a whole keeps
         its level.
@@ -92,17 +95,20 @@ def check_guards(panel: Panel, spec: PanelSpec, *, conf_level: float = 0.95) -> 
     """
     check_conf_level(conf_level)
     result = fit_panel(panel, spec)
-    pairs = [(spec.outcome, exposure) for exposure in spec.exposures]
+    pairs, headline = [(spec.outcome, x) for x in spec.exposures], spec.exposures[0]
     checks: dict[str, Callable[[], Finding]] = {
         "Within against between": partial(_within_between, panel, spec, conf_level),
         "Enough clusters": partial(_enough_clusters, panel, spec, conf_level),
-        "One source for both sides": partial(shared_source, panel, pairs),
+        "One source for both sides": partial(shared_source, panel, pairs, pairs[:1]),
     }
     if spec.estimator != "between":
         checks |= {
             "Lead placebo": partial(_placebo, panel, spec, conf_level),
             "Reverse equation": partial(_reverse, panel, spec, conf_level),
-            "Variation within units": partial(variation_within, panel, spec.exposures),
+            "Variation within units": partial(variation_within, panel, spec.exposures, headline),
+            "Measured in every period": partial(
+                measured_in_every_period, panel, (spec.outcome, *spec.exposures)
+            ),
         }
     checks |= {
         "Rows lost": partial(rows_lost, result.rows_in, result.lost),
@@ -136,35 +142,37 @@ def check_mediation_guards(
         "Order in time": partial(order_in_time, panel, spec),
         "Reversed order": partial(other_order, panel, spec, result, conf_level),
         "Each path clear": partial(each_path, spec, result, conf_level),
-        "One source for both sides": partial(shared_source, panel, pairs),
+        "One source for both sides": partial(shared_source, panel, pairs, pairs),
         "Enough clusters": partial(enough_for_paths, panel, spec, result),
         "Draws that failed": partial(failed_draws, result),
     }
     if "unit" in spec.absorb:
         terms = (spec.exposure, *spec.mediators)
         checks["Variation within units"] = partial(variation_within, panel, terms)
+    columns = (spec.exposure, *spec.mediators, spec.outcome)
+    checks["Measured in every period"] = partial(measured_in_every_period, panel, columns)
     checks["Rows lost"] = partial(rows_lost, result.rows_in, result.lost)
     return guard_frame(checks)
 
 
 def _within_between(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding:
     """Between minus within, the two taken as independent, t on the fewer clusters."""
-    claims_change = spec.estimator == "first_difference" or (
+    claims_change = spec.estimator in ("first_difference", "correlated_random") or (
         spec.estimator == "within" and "unit" in spec.absorb
     )
     frame = compare_estimators(panel, within_spec(spec), ("within", "between"), conf_level)
     if frame["note"].any():
         raise SpecError(frame["note"].max())
     inside, across = (records(frame[frame["estimator"] == name]) for name in ("within", "between"))
-    findings = []
+    findings = {}
     for name, within, between in zip(spec.exposures, inside, across, strict=False):
         error = np.hypot(within["std_error"], between["std_error"])
         df = min(within["n_clusters"], between["n_clusters"]) - 1
         gap = between["estimate"] - within["estimate"]
         low, high = t_interval(gap, error, df, conf_level)
         alike = holds_zero({"conf_low": low, "conf_high": high})
-        findings.append(_compared(name, within, between, alike, claims_change))
-    return together(findings, interval_level(conf_level))
+        findings[name] = _compared(name, within, between, alike, claims_change)
+    return about_headline(findings, spec.exposures[0], interval_level(conf_level))
 
 
 def _compared(
@@ -176,19 +184,21 @@ def _compared(
         return Finding(f"{words}, the first too imprecise to tell from the second", "caution")
     if alike:
         return Finding(f"{words}, not clearly different", "clear")
+    verdict: Verdict = "caution" if claims_change else "limits"
+    if only_between:
+        words += ": lasting differences between units go with the outcome"
+        return Finding(f"{words}, change within units is not shown to", verdict)
     ratio = between["estimate"] / within["estimate"]
-    if ratio < 0:
+    if holds_zero(between) or 0 < ratio < 2:
+        words += ": lasting differences between units show another size"
+    elif ratio < 0:
         words += ": lasting differences between units point the other way"
-    elif ratio >= 2:
+    else:
         words += (
             f": the between estimate is {number(ratio)} times the within one, lasting differences "
             "between units carry the association"
         )
-    else:
-        words += ": lasting differences between units show another size"
-    if only_between or not claims_change:
-        return Finding(words, "limits")
-    return Finding(f"{words}, so read the within estimate only", "caution")
+    return Finding(words + (", so read the within estimate only" if claims_change else ""), verdict)
 
 
 def _enough_clusters(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding:
@@ -218,6 +228,11 @@ def _agreement(usual: dict[str, Any], careful: dict[str, Any]) -> Finding:
     return Finding(words, "clear")
 
 
+def _headline(panel: Panel, spec: PanelSpec) -> str:
+    """The headline exposure without a lag in its name."""
+    return timed_term(panel, spec.exposures[0])[0]
+
+
 def _shared_level(panel: Panel, spec: PanelSpec, conf_level: float) -> float:
     """The level of each exposure's interval at which all together keep `conf_level`."""
     tested = {timed_term(panel, exposure)[0] for exposure in spec.exposures}
@@ -228,8 +243,10 @@ def _placebo(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding:
     level = _shared_level(panel, spec, conf_level)
     rows = records(lead_placebo(panel, spec, level))
     current = {row["exposure"]: row for row in reversed(rows) if not row["is_lead"]}
-    findings = [_lead(row, current[row["exposure"]]) for row in rows if row["is_lead"]]
-    return together(findings, interval_level(level))
+    findings = {
+        row["exposure"]: _lead(row, current[row["exposure"]]) for row in rows if row["is_lead"]
+    }
+    return about_headline(findings, _headline(panel, spec), interval_level(level))
 
 
 def _lead(lead: dict[str, Any], current: dict[str, Any]) -> Finding:
@@ -251,27 +268,33 @@ def _reverse(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding:
     level = _shared_level(panel, spec, conf_level)
     rows = records(reverse_equation(panel, spec, level))
     spread = spread_within(panel, [spec.outcome, *(row["exposure"] for row in rows)])["sd_within"]
-    findings = []
+    findings = {}
     for row in rows:
         size = row["estimate"] * spread[spec.outcome] / spread[row["exposure"]]
-        words = (
-            f"{row['exposure']} on {spec.outcome} of the period before: {told(row)}, that is "
-            f"{number(size)} standard deviations for one"
-        )
-        if holds_zero(row):
-            findings.append(Finding(words, "clear"))
-        else:
-            verdict: Verdict = "limits" if abs(size) >= LARGE_REVERSE else "caution"
-            words += ": the outcome may drive the exposure, or reflect what its record misses"
-            findings.append(Finding(words, verdict))
-    return together(findings, f"Own past held, within units. {interval_level(level)}")
+        findings[row["exposure"]] = _backwards(row, spec.outcome, size)
+    end = f"Own past held, within units. {interval_level(level)}"
+    return about_headline(findings, _headline(panel, spec), end)
+
+
+def _backwards(row: dict[str, Any], outcome: str, size: float) -> Finding:
+    words = (
+        f"{row['exposure']} on {outcome} of the period before: {told(row)}, that is "
+        f"{number(size)} standard deviations for one"
+    )
+    if holds_zero(row):
+        return Finding(words, "clear")
+    words += ": the outcome may drive the exposure, or reflect what its record misses"
+    return Finding(words, "limits" if abs(size) >= LARGE_REVERSE else "caution")
 
 
 def _single_units(panel: Panel, spec: PanelSpec, conf_level: float) -> Finding:
     full = fit_panel(panel, replace(spec, vcov="cluster")).tidy(conf_level)
     pairs = zip(records(influence(panel, spec)), records(full), strict=True)
-    chosen = list(pairs)[: len(spec.exposures)]
-    return together([_weighed(row, sure=not holds_zero(tidy)) for row, tidy in chosen])
+    findings = {
+        exposure: _weighed(row, sure=not holds_zero(tidy))
+        for exposure, (row, tidy) in zip(spec.exposures, pairs, strict=False)
+    }
+    return about_headline(findings, spec.exposures[0])
 
 
 def _weighed(row: dict[str, Any], *, sure: bool) -> Finding:

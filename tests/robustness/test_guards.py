@@ -15,12 +15,13 @@ from ex_cx.models.compare import compare_estimators
 from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.robustness.direction import lead_placebo, reverse_equation
 from ex_cx.robustness.findings import Finding, number, span, together, told
-from ex_cx.robustness.guards import check_guards
+from ex_cx.robustness.guards import _compared, check_guards
 from ex_cx.robustness.influence import influence
 
 from .panels import SOURCES, draw_panel
 
 SPEC = PanelSpec(outcome="y", exposures=("x",), controls=("z",))
+ONLY_UNITS = replace(SPEC, absorb=("unit",))
 GUARDS = [
     "Within against between",
     "Enough clusters",
@@ -28,6 +29,7 @@ GUARDS = [
     "Lead placebo",
     "Reverse equation",
     "Variation within units",
+    "Measured in every period",
     "Rows lost",
     "Influence of single units",
 ]
@@ -55,7 +57,7 @@ def test_nothing_fires_on_a_clean_panel(clean):
     guards = check_guards(clean, SPEC)
     assert list(guards) == ["guard", "finding", "verdict"]
     assert guards["guard"].tolist() == GUARDS
-    assert guards["verdict"].tolist() == ["clear"] * 8, guards["finding"].tolist()
+    assert guards["verdict"].tolist() == ["clear"] * 9, guards["finding"].tolist()
 
 
 def test_the_words_of_a_clean_panel_hold_the_numbers_of_the_models(clean):
@@ -128,15 +130,99 @@ def test_lasting_differences_that_point_the_other_way():
 
 def test_an_association_that_only_lasting_differences_carry():
     panel = with_lasting(draw_panel(effect=0.0, seed=9), 1.0)
+    words, verdict = guard(panel, "Within against between")
+    tail = (
+        ": lasting differences between units go with the outcome, change within units is not shown "
+        "to. 95 % intervals."
+    )
+    assert words.endswith(tail)
+    assert verdict == "caution"  # that nothing is shown within units is the claim, and it stands
+    for estimator in ("pooled", "between", "random"):
+        words, verdict = guard(panel, "Within against between", replace(SPEC, estimator=estimator))
+        assert words.endswith(tail)
+        assert verdict == "limits"
+
+
+def test_lasting_differences_that_carry_most_of_an_association():
+    panel = with_lasting(draw_panel(), 1.0)
     both = compare_estimators(panel, SPEC, ("within", "between")).set_index(["estimator", "term"])
     ratio = both.loc[("between", "x"), "estimate"] / both.loc[("within", "x"), "estimate"]
     assert ratio > 2
     words, verdict = guard(panel, "Within against between")
     assert words.endswith(
         f": the between estimate is {number(ratio)} times the within one, lasting differences "
-        "between units carry the association. 95 % intervals."
+        "between units carry the association, so read the within estimate only. 95 % intervals."
     )
-    assert verdict == "limits"
+    assert verdict == "caution"
+
+
+def test_a_sign_or_a_ratio_is_only_told_of_estimates_that_are_clear():
+    near = {"term": "x", "estimate": 0.1, "conf_low": 0.05, "conf_high": 0.15}
+    for estimate in (-0.4, 0.4):
+        wide = {"term": "x", "estimate": estimate, "conf_low": -0.5, "conf_high": 0.5}
+        words, verdict = _compared("x", near, wide, alike=False, claims_change=True)
+        assert words.endswith("units show another size, so read the within estimate only")
+        assert verdict == "caution"
+
+
+def swapped_roles(panel: Panel) -> Panel:
+    """The panel with x called second and z called x: what x sets off is another exposure's now."""
+    frame = panel.frame.rename(columns={"x": "second", "z": "x"})
+    return from_frame(frame, provenance={"y": "customers", "x": "logs", "second": "employees"})
+
+
+@pytest.mark.parametrize(
+    ("name", "panel"),
+    [
+        ("Lead placebo", draw_panel(reverse=0.3)),
+        ("Reverse equation", draw_panel(reverse=0.3)),
+        ("Variation within units", draw_panel(between=12.0)),
+    ],
+)
+def test_what_limits_another_exposure_is_a_caution_told_second(name, panel):
+    assert guard(panel, name, replace(SPEC, controls=()))[1] == "limits"
+    first = PanelSpec(outcome="y", exposures=("x", "second"))
+    words, verdict = guard(swapped_roles(panel), name, first)
+    assert verdict == "caution"
+    one, other, *_ = words.split("; ")
+    assert "second" not in one
+    assert "second" in other
+    turned = replace(first, exposures=("second", "x"))
+    assert guard(swapped_roles(panel), name, turned)[1] == "limits"
+
+
+def test_one_source_of_another_exposure_is_a_caution(clean):
+    shared = replace(clean, provenance=SOURCES | {"z": "customers"})
+    name = "One source for both sides"
+    assert guard(shared, name, PanelSpec(outcome="y", exposures=("x", "z")))[1] == "caution"
+    assert guard(shared, name, PanelSpec(outcome="y", exposures=("z", "x")))[1] == "limits"
+
+
+def carried(panel: Panel, every: int) -> Panel:
+    """Waves of `x` every few periods stand for the periods after them."""
+    frame = panel.frame.assign(first=panel.period_codes // every)
+    frame["x"] = frame.groupby(["unit", "first"])["x"].transform("first")
+    return from_frame(frame.drop(columns="first"))
+
+
+def test_a_survey_wave_that_is_carried_forward_is_told():
+    words, verdict = guard(carried(draw_panel(), 3), "Measured in every period")
+    assert words == (
+        "x changes in 3 of 11 periods only, in all units at once: between them a value is carried "
+        "forward, which mostly pulls estimates towards zero and hides which period comes first."
+    )
+    assert verdict == "caution"
+
+
+def test_programmes_and_uneven_surveys_do_not_look_carried(clean):
+    clear = ("Nothing stands still in all units at once, as between waves.", "clear")
+    began = clean.frame.assign(x=lambda f: (f["period"] > 2004) * 1.0)  # all at once, one period
+    assert guard(from_frame(began), "Measured in every period", ONLY_UNITS) == clear
+    start = 2002 + np.arange(60) % 9  # six or seven units a year, nobody in the last two
+    began["x"] = (began["period"] >= np.repeat(start, 12)) * 1.0
+    assert guard(from_frame(began), "Measured in every period") == clear
+    waves = clean.frame[clean.frame["period"] % 3 == 0]
+    assert guard(from_frame(waves), "Measured in every period") == clear
 
 
 def test_lasting_differences_of_another_size():
@@ -375,7 +461,9 @@ def test_a_single_unit_that_moves_the_estimate_by_more_than_its_error(clean):
 
 def test_between_estimates_are_not_asked_about_change(clean):
     guards = check_guards(clean, replace(SPEC, estimator="between"))
-    asked = ["Lead placebo", "Reverse equation", "Variation within units"]
+    asked = GUARDS[3:7]
+    assert asked[0] == "Lead placebo"
+    assert asked[-1] == "Measured in every period"
     assert guards["guard"].tolist() == [name for name in GUARDS if name not in asked]
 
 

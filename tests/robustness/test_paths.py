@@ -26,6 +26,7 @@ GUARDS = [
     "Enough clusters",
     "Draws that failed",
     "Variation within units",
+    "Measured in every period",
     "Rows lost",
 ]
 
@@ -65,8 +66,8 @@ def test_nothing_fires_on_a_clean_chain(clean):
     found = check_mediation_guards(clean, SPEC, fit(clean))
     assert list(found) == ["guard", "finding", "verdict"]
     assert found["guard"].tolist() == GUARDS
-    assert found["verdict"].drop(index=7).tolist() == ["clear"] * 7, found["finding"].tolist()
-    assert found["verdict"][7] == "clear"
+    assert found["verdict"].drop(index=8).tolist() == ["clear"] * 8, found["finding"].tolist()
+    assert found["verdict"][8] == "clear"
 
 
 def test_the_words_of_a_clean_chain_hold_the_numbers_of_the_models(clean):
