@@ -303,7 +303,8 @@ def plot_trajectories(
     ticks = _calendar(rows[period])
     rows = rows.assign(_x=rows[period].map(ticks).astype(float))
     units = np.sort(rows[unit].unique())
-    drawn = units[np.unique(np.linspace(0, len(units) - 1, _MANY_UNITS).round().astype(int))]
+    places = np.linspace(0, max(len(units) - 1, 0), _MANY_UNITS).round().astype(int)
+    drawn = units[np.unique(places)[: len(units)]]
     lines, alone = _courses(
         rows[rows[unit].isin(drawn)], unit, value, np.array(sorted(ticks.values()), float)
     )

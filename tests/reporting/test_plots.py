@@ -274,3 +274,9 @@ def test_shorten_leaves_out_what_cannot_be_seen():
     assert shorten("a\x00b\u202ec\n d") == "abc d"
     assert shorten("x" * 50, 10) == "x" * 9 + "…"
     assert len(shorten("従" * 50, 10)) == 5
+
+
+def test_a_column_without_any_value_is_an_empty_drawing():
+    rows = pd.DataFrame({"u": ["a", "b"], "p": [1, 1], "v": [np.nan, np.nan]})
+    ax = plot_trajectories(rows, unit="u", period="p", value="v")
+    assert not ax.collections[0].get_paths()
