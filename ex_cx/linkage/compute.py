@@ -110,7 +110,7 @@ def _check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: s
 def _suppress(
     values: pd.DataFrame, measure: MeasureSpec, spec: SourceSpec
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    if measure.metric not in ANSWER_METRICS:
+    if measure.metric not in ANSWER_METRICS and not _sums_answers(measure, spec):
         return values, {"suppressed": 0, "shares_suppressed": 0}
     few = (values["n"] < spec.min_n) & (values["n"] > 0)
     thin = (values["n"] < spec.min_n_shares) & (values["n"] > 0)
@@ -119,6 +119,13 @@ def _suppress(
     shown.loc[thin, [name for name in values.columns if name not in ("n", "value")]] = np.nan
     thin_shares = int(thin.sum()) if measure.metric == "nps" else 0
     return shown, {"suppressed": int(few.sum()), "shares_suppressed": thin_shares}
+
+
+def _sums_answers(measure: MeasureSpec, spec: SourceSpec) -> bool:
+    """Is it the sum of what another measure takes for answers? Over its n it is their mean."""
+    others = spec.measures.values()
+    answers = {c for m in others if m.metric in ANSWER_METRICS for c in (m.score, *m.items)}
+    return measure.metric == "sum" and measure.score in answers
 
 
 def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:

@@ -93,6 +93,17 @@ def test_a_distribution_of_fewer_than_ten_is_not_shown_nor_what_gives_it_away():
     assert found.suppressed["shares_suppressed"].tolist() == [2, 0, 0]
 
 
+def test_a_sum_of_answers_is_withheld_like_their_mean():
+    both = dict(survey().measures) | {"points": MeasureSpec(metric="sum", score="score")}
+    rows = answers(("A", "2024-01-05", 5), ("B", "2024-01-05", 4))
+    found = measure_source(rows, replace(survey(), measures=both), "s")
+    assert value(found, "points")["A", "2024-01"] == 45
+    assert np.isnan(value(found, "points")["B", "2024-01"])
+    alone = {"points": MeasureSpec(metric="sum", score="score")}
+    found = measure_source(rows, replace(survey(), measures=alone), "s")
+    assert value(found, "points")["B", "2024-01"] == 36
+
+
 def test_the_threshold_can_be_raised():
     found = measure_source(answers(("A", "2024-01-05", 12)), survey(min_n=15), "s")
     assert np.isnan(value(found, "cx_nps")["A", "2024-01"])
