@@ -168,11 +168,26 @@ def write_report_parts(report: Report, run_dir: Path | str) -> Report:
 
     With an empty `run_dir` nothing is written. Text cells that a spreadsheet would run are
     neutralised; the files of one report have the same bytes each time.
+
+    Raises
+    ------
+    RunError : a name that is no file name, or a folder that cannot be written.
     """
     if not str(run_dir):
         return report
     _check_names(report)
     folder = Path(run_dir)
+    try:
+        _write_parts(report, folder)
+    except OSError as error:
+        raise RunError(
+            f"The report cannot be stored in {str(folder)!r}: {error.strerror}. Make room or "
+            "permit writing there, or name another run_dir."
+        ) from error
+    return report
+
+
+def _write_parts(report: Report, folder: Path) -> None:
     for name in ("tables", "figures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for figure in report.figures:
@@ -183,7 +198,6 @@ def write_report_parts(report: Report, run_dir: Path | str) -> Report:
     _write_csv(report.results, folder / "tables" / "results.csv")
     text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
-    return report
 
 
 def _check_names(report: Report) -> None:

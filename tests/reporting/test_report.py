@@ -175,3 +175,13 @@ def test_an_exposure_that_units_share_has_no_between_estimate_and_none_is_claime
     found = guards.set_index("guard").loc["Within against between"]
     assert found["verdict"] == "caution"
     assert found["finding"].startswith("Could not be checked on these rows: ")
+
+
+def test_a_run_dir_that_cannot_be_written_is_told(report, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError) as caught:
+        write_report_parts(report, tmp_path / "file")
+    assert str(caught.value) == (
+        f"The report cannot be stored in '{tmp_path / 'file'}': Not a directory. Make room or "
+        "permit writing there, or name another run_dir."
+    )
