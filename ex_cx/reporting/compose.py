@@ -24,6 +24,7 @@ from ex_cx.reporting.wording import (
     by_kind,
     grade,
     has_estimate,
+    holds_zero,
     kind_of,
     other_errors,
     readable,
@@ -124,7 +125,7 @@ def mediation_report(
     spec, tidy = result.spec, result.tidy(conf_level)
     within = "unit" in spec.absorb
     row = by_term(tidy)["indirect"]
-    words, verdict = grade(guards, row, "within" if within else "pooled")
+    words, verdict = grade(guards, row, "within" if within else "pooled", "indirect association")
     answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.exposure)
     through = ", ".join(label(m, names) for m in spec.mediators)
     guards = readable(guards, names)
@@ -341,8 +342,7 @@ def _mediation_table(
 ) -> Table:
     shown = format_tidy(tidy)
     shown["term"] = [_path_name(term, names) for term in tidy["term"]]
-    unclear = pd.isna(by_term(tidy)["proportion_mediated"]["estimate"])
-    reason = " No share mediated is given: the interval of the total holds zero." if unclear else ""
+    reason = _without_share(tidy)
     caption = (
         f"Outcome: {label(result.spec.outcome, names)}; exposure: "
         f"{label(result.spec.exposure, names)}. {capital(result.glance()['convention'].iloc[0])}, "
@@ -350,6 +350,16 @@ def _mediation_table(
     )
     answer = _where(tidy["term"].str.startswith("indirect"))
     return Table(name="paths", frame=shown, caption=caption, answer_rows=answer)
+
+
+def _without_share(tidy: pd.DataFrame) -> str:
+    """Why no share of the total is mediated, if none is."""
+    rows = by_term(tidy)
+    if pd.notna(rows["proportion_mediated"]["estimate"]):
+        return ""
+    if holds_zero(rows["total"]):
+        return " No share mediated is given: the interval of the total holds zero."
+    return " No share mediated is given: direct and indirect have opposite signs."
 
 
 def _where(mask: pd.Series) -> tuple[int, ...]:

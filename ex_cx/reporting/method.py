@@ -8,6 +8,7 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
+from ex_cx.models.spec import PanelSpec
 from ex_cx.reporting.numbers import capital, count, label
 from ex_cx.reporting.wording import readable_text
 
@@ -18,11 +19,11 @@ def panel_method(
     result: PanelResult, comparison: pd.DataFrame, names: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Equation, errors, and what must be known to read the numbers of a panel regression."""
-    effects = result.glance()["absorbed"].iloc[0]
-    estimator = result.spec.estimator.replace("_", " ")
+    effects, spec = result.glance()["absorbed"].iloc[0], result.spec
+    estimator = spec.estimator.replace("_", " ")
     model = (
-        "$y_{it} = \\beta' x_{i,t-L} + \\alpha_i + \\delta_t + \\varepsilon_{it}$, least squares; "
-        f"the {estimator} estimate absorbs {effects}, L = {result.spec.lag}."
+        f"{_equation(spec)}, least squares; the {estimator} estimate absorbs {effects}, "
+        f"L = {spec.lag}."
     )
     return (
         model,
@@ -31,6 +32,22 @@ def panel_method(
         *_literal(_not_estimated(comparison, names)),
         *_literal(_remarks(result, names)),
     )
+
+
+def _equation(spec: PanelSpec) -> str:
+    r"""The equation of the spec, with its own effects; exposures x are lagged, controls z are not.
+
+    >>> print(_equation(PanelSpec(outcome="y", exposures=("x",), absorb=("period",))))
+    $y_{it} = \beta' x_{i,t-L} + \alpha + \delta_t + \varepsilon_{it}$
+    """
+    units = "unit" in spec.absorb or spec.estimator != "within"
+    held = {
+        "\\gamma' z_{it}": bool(spec.controls),
+        "\\alpha_i" if units else "\\alpha": True,
+        "\\delta_t": "period" in spec.absorb,
+    }
+    parts = ["\\beta' x_{i,t-L}", *(part for part, has in held.items() if has)]
+    return f"$y_{{it}} = {' + '.join(parts)} + \\varepsilon_{{it}}$"
 
 
 def _not_estimated(comparison: pd.DataFrame, names: Mapping[str, str]) -> tuple[str, ...]:
@@ -58,10 +75,20 @@ def mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple
     )
     return (
         model,
+        *_timing(result),
         f"Effects absorbed in every equation: {glance['absorbed']}.",
         draws,
         *_literal(_remarks(result, names)),
     )
+
+
+def _timing(result: MediationResult) -> tuple[str, ...]:
+    """Which periods the equations join, where they are not one and the same."""
+    first, second = result.spec.lag_mediator, result.spec.lag_outcome
+    if not first and not second:
+        return ()
+    before = f"Exposure x is taken {first + second}, mediators m {second} periods before outcome y"
+    return (f"{before}; controls z in its period.",)
 
 
 def _remarks(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:

@@ -43,6 +43,9 @@ _WORDS = {
 COMPARE_A_UNIT_WITH_ITSELF = ("within", "first_difference", "correlated_random")
 """Kinds of estimate that show change; all others mix in lasting differences between units."""
 
+_MIXED = ("pooled", "random", "no_effects")
+"""Kinds in which change within units and differences between them are one number."""
+
 _READ = {
     "within": "The within estimate, net of the absorbed effects, holds lasting differences between "
     "units apart; pooled and between estimates mix them in.",
@@ -97,9 +100,11 @@ def answer_panel(
     names = labels or {}
     row = row_of(comparison, term, estimator)
     sentence = f"{_WORDS[estimator]}, {change(row, label(term, names), label(outcome, names))}."
+    sentence += _given_products(comparison, term, names)
     if estimator not in COMPARE_A_UNIT_WITH_ITSELF or not has_estimate(comparison, term, "between"):
         return sentence
-    return sentence + _against_between(row, row_of(comparison, term, "between"))
+    unit = split_unit(label(outcome, names))[1]
+    return sentence + _against_between(row, row_of(comparison, term, "between"), unit)
 
 
 def answer_mediation(
@@ -114,29 +119,58 @@ def answer_mediation(
     """One sentence on what runs through the mediators, and one on what remains direct."""
     names = labels or {}
     rows = by_term(tidy)
-    cause, effect = split_unit(label(exposure, names)), split_unit(label(outcome, names))
-    *first, last = (words_of(m, names) for m in mediators)
-    through = f"{', '.join(first)} and {last}" if first else last
+    cause, (effect, unit) = (split_unit(label(end, names)) for end in (exposure, outcome))
+    through = _and([words_of(m, names) for m in mediators])
     where = "Within units" if within else "Over all rows"
     indirect, direct = rows["indirect"], rows["direct"]
-    step = f"{cause[0]} higher by 1{_unit(cause[1], one=True)}"
+    apart = {words_of(m, names): rows[f"indirect:{m}"] for m in mediators if len(mediators) > 1}
     if holds_zero(indirect):
+        which = "no path" if all(map(holds_zero, apart.values())) else "no path altogether"
         head = (
-            f"{where}, no path from {cause[0]} through {through} to {effect[0]} is shown: the "
-            f"indirect association is {_with_interval(indirect, effect[1])}, which holds zero"
+            f"{where}, {which} from {cause[0]} through {through} to {effect} is shown: the "
+            f"indirect association is {_with_interval(indirect, unit)}, which holds zero"
         )
     else:
         head = (
-            f"{where}, {step} goes with {effect[0]} {_direction(indirect)} by "
-            f"{_size(indirect, effect[1])} through {through} ({_interval(indirect)})"
+            f"{where}, {cause[0]} higher by 1{_unit(cause[1], one=True)} goes with {effect} "
+            f"{_direction(indirect)} by {_size(indirect, unit)} through {through} "
+            f"({_interval(indirect)})"
         )
-    rest = "holds zero" if holds_zero(direct) else "does not hold zero"
-    return f"{head}; the direct path is {_with_interval(direct, effect[1])}, which {rest}."
+    parts = [head, *_paths_apart(apart, indirect, unit)]
+    parts.append(f"the direct path is {_told(direct, unit)}{_opposed(indirect, direct)}")
+    if "total" in rows and holds_zero(rows["total"]) and not holds_zero(indirect):
+        parts.append(f"the total is {_told(rows['total'], unit)}")
+    return "; ".join(parts) + "."
+
+
+def _paths_apart(apart: Mapping[str, pd.Series], indirect: pd.Series, unit: str) -> list[str]:
+    """Single paths of several that do not say what all of them together do."""
+    clear = [name for name, row in apart.items() if not holds_zero(row)]
+    against = any(apart[name]["estimate"] * indirect["estimate"] < 0 for name in clear)
+    told = clear if holds_zero(indirect) or against else [n for n in apart if n not in clear]
+    return [f"through {name} alone it is {_told(apart[name], unit)}" for name in told]
+
+
+def _opposed(indirect: pd.Series, direct: pd.Series) -> str:
+    clear = not holds_zero(indirect) and not holds_zero(direct)
+    opposite = indirect["estimate"] * direct["estimate"] < 0
+    return ", the other way: the two offset each other" if clear and opposite else ""
+
+
+def _told(row: pd.Series, unit: str) -> str:
+    rest = "holds zero" if holds_zero(row) else "does not hold zero"
+    return f"{_with_interval(row, unit)}, which {rest}"
+
+
+def _and(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def change(row: pd.Series, cause: str, effect: str) -> str:
     """`x higher by 1 % is associated with y lower by 1.5 points`, or that none is shown."""
     (x, x_unit), (y, y_unit) = split_unit(cause), split_unit(effect)
+    x += "," * (", " in x)  # a lag is told after a comma
     if holds_zero(row):
         return (
             f"no association of {x} with {y} is shown: {_with_interval(row, y_unit)} per 1"
@@ -148,22 +182,37 @@ def change(row: pd.Series, cause: str, effect: str) -> str:
     )
 
 
-def grade(guards: pd.DataFrame, row: pd.Series, estimator: str = "within") -> tuple[str, str]:
-    """What the design earns, in words, and the verdict: clear, caution or limits."""
+def grade(
+    guards: pd.DataFrame, row: pd.Series, estimator: str = "within", what: str = "association"
+) -> tuple[str, str]:
+    """What the design earns, in words, and the verdict: clear, caution or limits.
+
+    Parameters
+    ----------
+    guards : from `check_guards` of the spec whose headline is `row`; what they find about other
+        exposures is a caution at most.
+    estimator : kind of the estimate. what : is claimed, such as an indirect association.
+    """
     worst = set(guards["verdict"]) if len(guards) else set()
     limiting = list(guards.loc[guards["verdict"] == "limits", "guard"]) if len(guards) else []
+    noted = ", ".join(str(name).lower() for name in limiting)
+    none, an = holds_zero(row), "an" if what[0] in "aeiou" else "a"
+    if estimator in _MIXED:
+        if none:
+            return f"Earned claim: no {what} over all rows is shown", "limits"
+        return f"Earned claim: {an} {what} over all rows, not a change within units", "limits"
     if estimator not in COMPARE_A_UNIT_WITH_ITSELF:
-        if holds_zero(row):
+        if none:
             return "Earned claim: no difference between units is shown", "limits"
         return "Earned claim: a difference between units, not a change within them", "limits"
+    if none:
+        claim = f"Earned claim: no {what} within units is shown"
+        return (f"{claim}; limited by: {noted}", "limits") if limiting else (claim, "caution")
     if limiting:
-        noted = ", ".join(str(name).lower() for name in limiting)
         return f"Claim limited by: {noted}", "limits"
-    if holds_zero(row):
-        return "Earned claim: no association within units is shown", "caution"
     if "caution" in worst:
-        return "Earned claim: an association within units, with cautions", "caution"
-    return "Earned claim: an association within units", "clear"
+        return f"Earned claim: {an} {what} within units, with cautions", "caution"
+    return f"Earned claim: {an} {what} within units", "clear"
 
 
 def holds_zero(row: pd.Series) -> bool:
@@ -207,16 +256,42 @@ def row_of(frame: pd.DataFrame, term: str, estimator: str) -> pd.Series:
     return rows.iloc[0]
 
 
-def _against_between(within: pd.Series, between: pd.Series) -> str:
+def _given_products(comparison: pd.DataFrame, term: str, names: Mapping[str, str]) -> str:
+    """A reminder where the model also holds a product or power of the term."""
+    own = _columns(term)
+    others = [str(other) for other in comparison["term"].unique()]
+    products = [other for other in others if other != term and own < _columns(other)]
+    squares = [other for other in others if other != term and _columns(other, power=True) == own]
+    if not products and not squares:
+        return ""
+    zero = sorted(set().union(*map(_columns, products)) - own) if products else []
+    at = [f"where {' and '.join(words_of(name, names) for name in zero)} is 0"] if zero else []
+    at += [f"at {words_of(term, names)} of 0"] if squares else []
+    listed = ", ".join(label(other, names) for other in [*products, *squares])
+    return f" This is the slope {' and '.join(at)}: the model also holds {listed}."
+
+
+def _columns(term: str, *, power: bool = False) -> set[str]:
+    """The columns of a term, without their lags; with `power`, none unless it is a power.
+
+    >>> sorted(_columns("x:z_lag1")), _columns("x_lag2"), _columns("x", power=True)
+    (['x', 'z'], {'x'}, set())
+    """
+    if power and "^" not in term:
+        return set()
+    return {re.sub(r"_(lag|lead)\d+$", "", part.split("^")[0]) for part in term.split(":")}
+
+
+def _against_between(within: pd.Series, between: pd.Series, unit: str) -> str:
     """What the comparison between units adds, if it says something else."""
-    span = f"{number(between['estimate'], _half(between))} ({_interval(between)})"
+    span = _with_interval(between, unit)
     if holds_zero(within) and not holds_zero(between):
-        return f" Units do differ lastingly, by {span}: that is not change within a unit."
+        return f" Between units it is {span}: a lasting difference, not change within a unit."
     if not holds_zero(within) and holds_zero(between):
-        return f" Between units no such difference is shown: {span}."
+        return f" Between units none is shown: {span}."
     opposite = within["estimate"] * between["estimate"] < 0
     if opposite and not holds_zero(within):
-        return f" Between units the sign is the opposite, {span}: site mix would have misled."
+        return f" Between units the sign is the opposite, {span}: comparing units would mislead."
     return ""
 
 

@@ -84,9 +84,8 @@ def test_each_estimator_has_its_report(panel, tmp_path, read_page, estimator, st
     assert report.results.loc[report.results["headline"], "estimator"].tolist() == [estimator]
     assert len(report.facts) == (2 if estimator == "between" else 3)
     claims_change = estimator in ("within", "first_difference", "correlated_random")
-    assert ("not a change within" in report.grade or "no difference" in report.grade) is not (
-        claims_change
-    )
+    mixed = ("not a change within", "no difference between units", "over all rows")
+    assert any(words in report.grade for words in mixed) is not claims_change
     assert report.limits[-1].startswith("An assoc" if claims_change else "Units are compared")
 
 
@@ -104,7 +103,7 @@ def test_without_unit_effects_nothing_is_said_of_change_within_units(
     report = panel_study(panel, spec)
     page_of(report, tmp_path, read_page)
     assert report.answer.startswith(start)
-    assert "between units" in report.grade
+    assert ("between units" if absorb else "over all rows") in report.grade
     assert report.verdict == "limits"
     comparison = compare_estimators(panel, spec)
     alone = draw_forest(comparison, "cx_nps", "ex_occupancy_pct", absorb=absorb)
@@ -177,7 +176,7 @@ def test_a_mediation_of_one_period_claims_no_change(one_period, tmp_path, read_p
     page_of(report, tmp_path, read_page)
     assert report.answer.startswith("Over all rows, ")
     assert report.verdict == "limits"
-    assert "between units" in report.grade
+    assert report.grade.startswith("Earned claim: no indirect association over all rows")
 
 
 def test_dollars_in_names_are_money_in_every_line(panel, tmp_path, read_page):
@@ -206,3 +205,36 @@ def test_an_audit_of_one_unit_or_two_thousand(tmp_path, read_page, n_units, n_pe
     assert "<script> " not in page
     missing, cells = int(frame["x"].isna().sum()), n_units * n_periods
     assert report.answer.startswith(f"{cells - missing:,} of {cells:,} possible unit-periods")
+
+
+def test_the_method_says_which_period_each_column_is_from(panel):
+    spec = replace(SPEC, controls=("ex_aht_seconds",), lag=1, absorb=("unit",))
+    method = panel_study(panel, spec).method[0]
+    equation = r"$y_{it} = \beta' x_{i,t-L} + \gamma' z_{it} + \alpha_i + \varepsilon_{it}$"
+    assert method == f"{equation}, least squares; the within estimate absorbs unit, L = 1."
+    chain = MediationSpec(
+        outcome="cx_nps",
+        exposure="ex_occupancy_pct",
+        mediators=("cx_effort",),
+        lag_mediator=2,
+        lag_outcome=1,
+    )
+    line = (
+        "Exposure x is taken 3, mediators m 1 periods before outcome y; controls z in its period."
+    )
+    assert line in mediation_study(panel, chain).method
+
+
+def test_without_a_share_the_table_says_why(panel):
+    spec = MediationSpec(
+        outcome="cx_nps", exposure="ex_occupancy_pct", mediators=("cx_effort",), absorb=("unit",)
+    )
+    frame = panel.frame
+    lifted = frame["cx_nps"] + 20 * frame["ex_occupancy_pct"]  # direct: up; indirect: still down
+    opposed = replace(panel, frame=frame.assign(cx_nps=lifted))
+    caption = mediation_study(opposed, spec).tables[0].caption
+    assert caption.endswith("No share mediated is given: direct and indirect have opposite signs.")
+    noise = np.random.default_rng(4).normal(size=len(frame))
+    nothing = replace(panel, frame=frame.assign(cx_nps=noise))
+    caption = mediation_study(nothing, spec).tables[0].caption
+    assert caption.endswith("No share mediated is given: the interval of the total holds zero.")

@@ -31,15 +31,15 @@ BETWEEN_NONE = ("x", "between", 0.5, -2.0, 3.0)
             (WITHIN_UP, BETWEEN_DOWN),
             (
                 "Within units, Engagement higher by 1 is associated with NPS higher by 2.0 points "
-                "(95 % interval 1.0 to 3.0). Between units the sign is the opposite, −4.0 (95 % "
-                "interval −6.0 to −2.0): site mix would have misled."
+                "(95 % interval 1.0 to 3.0). Between units the sign is the opposite, −4.0 "
+                "points (95 % interval −6.0 to −2.0): comparing units would mislead."
             ),
         ),
         (
             (WITHIN_UP, BETWEEN_NONE),
             (
                 "Within units, Engagement higher by 1 is associated with NPS higher by 2.0 points "
-                "(95 % interval 1.0 to 3.0). Between units no such difference is shown: 0.5 (95 % "
+                "(95 % interval 1.0 to 3.0). Between units none is shown: 0.5 points (95 % "
                 "interval −2.0 to 3.0)."
             ),
         ),
@@ -47,8 +47,9 @@ BETWEEN_NONE = ("x", "between", 0.5, -2.0, 3.0)
             (WITHIN_NONE, BETWEEN_DOWN),
             (
                 "Within units, no association of Engagement with NPS is shown: 0.2 points (95 % "
-                "interval −1.0 to 1.4) per 1 more, which holds zero. Units do differ lastingly, by "
-                "−4.0 (95 % interval −6.0 to −2.0): that is not change within a unit."
+                "interval −1.0 to 1.4) per 1 more, which holds zero. Between units it is −4.0 "
+                "points (95 % interval −6.0 to −2.0): a lasting difference, not change within a "
+                "unit."
             ),
         ),
         (
@@ -96,14 +97,71 @@ def test_an_estimate_that_was_not_made_is_refused(tidy_rows):
         )
 
 
-def mediation(tidy_rows, indirect, direct):
+NONE = (0.1, -0.4, 0.6)
+
+
+def mediation(tidy_rows, indirect, direct, *, m=None, x=None, total=None):
+    rows = {"indirect": indirect, "direct": direct, "indirect:m": m, "indirect:x": x}
+    rows |= {"total": total or indirect}
     return answer_mediation(
-        tidy_rows(("indirect", "", *indirect), ("direct", "", *direct)),
+        tidy_rows(*((name, "", *(row or indirect)) for name, row in rows.items())),
         exposure="w",
         outcome="y",
         mediators=("m", "x"),
         labels=LABELS,
     )
+
+
+def test_a_path_that_is_not_shown_is_told_beside_the_sum(tidy_rows):
+    answer = mediation(tidy_rows, (-1.3, -1.6, -1.0), (-0.5, -0.9, 0.1), x=NONE)
+    assert (
+        "(95 % interval −1.60 to −1.00); through Engagement alone it is 0.10 points (95 % interval "
+        "−0.40 to 0.60), which holds zero; the direct path is"
+    ) in answer
+    assert "through Effort alone" not in answer
+
+
+def test_paths_that_cancel_are_told_apart(tidy_rows):
+    up, down = (2.0, 1.0, 3.0), (-2.2, -3.0, -1.4)
+    answer = mediation(tidy_rows, (-0.2, -1.0, 0.6), (0.2, -0.5, 0.9), m=up, x=down)
+    assert answer.startswith("Within units, no path altogether from Load through Effort and Eng")
+    assert (
+        "; through Effort alone it is 2.0 points (95 % interval 1.0 to 3.0), which does" in answer
+    )
+    assert "; through Engagement alone it is −2.20 points" in answer
+    answer = mediation(tidy_rows, (-1.2, -2.0, -0.6), (0.2, -0.5, 0.9), m=up, x=down)
+    assert "through Effort alone it is 2.0 points" in answer
+
+
+def test_opposite_direct_and_indirect_are_told(tidy_rows):
+    answer = mediation(tidy_rows, (-1.3, -1.6, -1.0), (0.5, 0.1, 0.9), total=(-0.8, -1.7, 0.1))
+    assert answer.endswith(
+        "the direct path is 0.50 points (95 % interval 0.10 to 0.90), which does not hold zero, "
+        "the other way: the two offset each other; the total is −0.80 points (95 % interval −1.70 "
+        "to 0.10), which holds zero."
+    )
+
+
+def test_a_lag_is_set_off_by_commas(tidy_rows):
+    rows = tidy_rows(("w_lag1", "within", 2.0, 1.0, 3.0))
+    assert answer_panel(rows, term="w_lag1", outcome="y", labels=LABELS).startswith(
+        "Within units, Load, 1 period earlier, higher by 1 percentage point is associated"
+    )
+
+
+@pytest.mark.parametrize(
+    ("other", "reminder"),
+    [
+        ("x:w", "the slope where Load is 0: the model also holds Engagement x Load."),
+        ("x^2", "the slope at Engagement of 0: the model also holds Engagement squared."),
+        ("m", ""),
+        ("m:w", ""),
+    ],
+)
+def test_a_slope_that_depends_on_another_term_says_so(tidy_rows, other, reminder):
+    rows = tidy_rows(WITHIN_UP, (other, "within", 2.0, 1.0, 3.0))
+    answer = answer_panel(rows, term="x", outcome="y", labels=LABELS)
+    assert answer.endswith(f"(95 % interval 1.0 to 3.0).{' This is ' * bool(reminder)}{reminder}")
 
 
 def test_mediation_names_what_runs_through_and_what_is_left(tidy_rows):
@@ -154,6 +212,27 @@ def guards(*verdicts: str) -> pd.DataFrame:
             ("Earned claim: no association within units is shown", "caution"),
         ),
         (
+            ("clear", "limits"),
+            WITHIN_NONE,
+            "within",
+            ("Earned claim: no association within units is shown; limited by: guard 1", "limits"),
+        ),
+        *(
+            (
+                ("clear",),
+                ("x", kind, 2.0, 1.0, 3.0),
+                kind,
+                ("Earned claim: an association over all rows, not a change within units", "limits"),
+            )
+            for kind in ("pooled", "random", "no_effects")
+        ),
+        (
+            ("clear",),
+            ("x", "random", 2.0, -1.0, 3.0),
+            "random",
+            ("Earned claim: no association over all rows is shown", "limits"),
+        ),
+        (
             ("clear",),
             BETWEEN_UP,
             "between",
@@ -166,7 +245,7 @@ def guards(*verdicts: str) -> pd.DataFrame:
                 kind,
                 ("Earned claim: a difference between units, not a change within them", "limits"),
             )
-            for kind in ("pooled", "random", "fama_macbeth", "within_period", "no_effects")
+            for kind in ("fama_macbeth", "within_period")
         ),
         (
             ("clear",),
@@ -185,3 +264,11 @@ def test_the_grade_is_no_better_than_the_design_and_the_worst_guard(
     tidy_rows, verdicts, row, estimator, expected
 ):
     assert grade(guards(*verdicts), tidy_rows(row).iloc[0], estimator) == expected
+
+
+def test_an_indirect_claim_is_called_one(tidy_rows):
+    row = tidy_rows(WITHIN_UP).iloc[0]
+    assert grade(guards("clear"), row, what="indirect association") == (
+        "Earned claim: an indirect association within units",
+        "clear",
+    )
