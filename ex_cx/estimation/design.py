@@ -133,7 +133,7 @@ def same_source(panel: Panel, outcomes: Sequence[str], causes: Sequence[str]) ->
                 found.append(
                     f"{cause} and {outcome} have one source "
                     f"({', '.join(sorted(map(str, shared)))}): "
-                    "their association is inflated by what that source brings to both"
+                    "their association may be inflated by what that source brings to both"
                 )
     return found
 

@@ -333,9 +333,14 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
     clusters = min(design.n_clusters, design.n_periods) if two_way else design.n_clusters
     clustered = two_way or spec.vcov in ("cluster", "jackknife")
     if clustered and clusters < FEW_CLUSTERS:
+        advice = "compare `wild_cluster_test`"
+        if spec.vcov != "jackknife":
+            advice = "CR1 errors tend to be too small; compare vcov='jackknife' and " + advice[8:]
+        found.append(f"{clusters} clusters, fewer than {FEW_CLUSTERS}: {advice}")
+    if spec.vcov in ("unadjusted", "robust") and design.n_obs > design.n_units:
         found.append(
-            f"{clusters} clusters, fewer than {FEW_CLUSTERS}: CR1 errors are too small; "
-            "compare vcov='jackknife' and `wild_cluster_test`"
+            f"{spec.vcov} errors take the rows of a unit as independent, which they seldom are; "
+            "compare vcov='cluster'"
         )
     if design.n_periods == 1 or spec.estimator == "between":
         found.append("compares units with each other: no statement about change within a unit")

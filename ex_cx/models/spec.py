@@ -43,7 +43,9 @@ class PanelSpec:
     lag : periods by which exposures precede the outcome, by calendar.
     vcov : unadjusted, robust (HC1), cluster (CR1), cluster_two_way (cluster and period),
         driscoll_kraay (across units and over time), jackknife (CR3).
-    cluster, weights : columns; None means the panel's own.
+    cluster : column of which each value holds whole units; None means the panel's own, or the unit.
+    weights : column; None means the panel's own. Only their ratios matter: a row of weight 2 counts
+        as much as two in the estimate, and as one row in n and in degrees of freedom.
     """
 
     outcome: str

@@ -26,8 +26,8 @@ NOT_SHOWN = (
 )
 COUNTING = (
     "Sources are joined on unit and period without dropping either side; every row read is counted "
-    "once, kept or lost with its reason. Survey means of fewer than five respondents are withheld "
-    "here and in everything that follows."
+    "once, kept or lost with its reason. Survey means of fewer respondents than the study allows "
+    "(five at least) are withheld here and in everything that follows."
 )
 
 
@@ -125,7 +125,7 @@ def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
     return (
         (count(read), f"rows read, {losses}{filtered}"),
         (f"{share:.0f} %", "of possible unit-periods complete in the study's columns"),
-        (count(held), "values withheld because fewer than five people stand behind them"),
+        (count(held), "values withheld because too few people stand behind them"),
     )
 
 
@@ -146,7 +146,7 @@ def _guards(
     if len(audit.suppressed):
         held = int(audit.suppressed["suppressed"].sum())
         whole = int(audit.suppressed["unit_periods"].sum())
-        text = f"{count(held)} of {count(whole)} survey values rest on fewer than five people."
+        text = f"{count(held)} of {count(whole)} survey values rest on too few people."
         rows.append(("Small groups", text, _verdict(held / max(whole, 1))))
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
 

@@ -75,11 +75,17 @@ def mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple
     )
     return (
         model,
+        *_literal(_held(result, names)),
         *_timing(result),
         f"Effects absorbed in every equation: {glance['absorbed']}.",
         draws,
         *_literal(_remarks(result, names)),
     )
+
+
+def _held(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
+    controls = ", ".join(label(name, names) for name in result.spec.controls)
+    return (f"Held constant in every equation, z: {controls}.",) if controls else ()
 
 
 def _timing(result: MediationResult) -> tuple[str, ...]:

@@ -70,9 +70,9 @@ def measured_in_every_period(panel: Panel, terms: Sequence[str]) -> Finding:
         waves = find_waves(panel, term)
         if waves.carried:
             words = (
-                f"{term} changes in {waves.moving} of {waves.compared} periods only, in all units "
-                "at once: between them a value is carried forward, which mostly pulls estimates "
-                "towards zero and hides which period comes first"
+                f"{term} stands still, in every unit, in {waves.compared - waves.moving} of "
+                f"{waves.compared} periods: between waves a value is carried forward, which mostly "
+                "pulls estimates towards zero and hides which period comes first"
             )
             findings.append(Finding(words, "caution"))
     if not findings:

@@ -427,7 +427,7 @@ def test_warnings():
     )
     who = {"x": "staff", "m": "staff", "k": "customers", "y": "customers"}
     result = _fit(rows, replace(TWO, lag_mediator=1), provenance=who)
-    brought = "their association is inflated by what that source brings to both"
+    brought = "their association may be inflated by what that source brings to both"
     assert result.warnings == (
         f"k and y have one source (customers): {brought}",
         f"x and m have one source (staff): {brought}",

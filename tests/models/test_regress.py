@@ -486,12 +486,25 @@ def test_conventions_are_stated():
 
 def test_few_clusters_warn_and_many_do_not():
     few = (
-        "12 clusters, fewer than 40: CR1 errors are too small; compare vcov='jackknife' and "
-        "`wild_cluster_test`"
+        "12 clusters, fewer than 40: CR1 errors tend to be too small; compare vcov='jackknife' "
+        "and `wild_cluster_test`"
     )
     assert _fit(_rows()).warnings == (few,)
     assert _fit(_rows(n_units=40)).warnings == ()
-    assert _fit(_rows(), replace(SPEC, vcov="robust")).warnings == ()
+    (careful,) = _fit(_rows(), replace(SPEC, vcov="jackknife")).warnings
+    assert careful == "12 clusters, fewer than 40: compare `wild_cluster_test`"
+
+
+@pytest.mark.parametrize("vcov", ["robust", "unadjusted"])
+def test_errors_that_take_rows_as_independent_say_so(vcov):
+    (said,) = _fit(_rows(), replace(SPEC, vcov=vcov)).warnings
+    assert said == (
+        f"{vcov} errors take the rows of a unit as independent, which they seldom are; compare "
+        "vcov='cluster'"
+    )
+    assert _fit(_rows(n_units=40), replace(SPEC, estimator="between", vcov=vcov)).warnings == (
+        "compares units with each other: no statement about change within a unit",
+    )
 
 
 def test_comparing_units_is_said():
@@ -509,7 +522,7 @@ def test_one_source_on_both_sides_is_said(exposure):
     spec = PanelSpec(outcome="y", exposures=(exposure,))
     assert fit_panel(panel, spec).warnings == (
         (
-            f"{exposure} and y have one source (staff): their association is inflated by what "
+            f"{exposure} and y have one source (staff): their association may be inflated by what "
             "that source brings to both"
         ),
     )

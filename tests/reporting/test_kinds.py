@@ -238,3 +238,14 @@ def test_without_a_share_the_table_says_why(panel):
     nothing = replace(panel, frame=frame.assign(cx_nps=noise))
     caption = mediation_study(nothing, spec).tables[0].caption
     assert caption.endswith("No share mediated is given: the interval of the total holds zero.")
+
+
+def test_a_mediation_names_what_it_holds_constant(panel):
+    spec = MediationSpec(
+        outcome="cx_nps",
+        exposure="ex_occupancy_pct",
+        mediators=("cx_effort",),
+        controls=("ex_engagement",),
+    )
+    method = mediation_study(panel, spec, labels={"ex_engagement": "Engagement (1-5)"}).method
+    assert "Held constant in every equation, z: Engagement (1-5)." in method

@@ -208,7 +208,7 @@ def carried(panel: Panel, every: int) -> Panel:
 def test_a_survey_wave_that_is_carried_forward_is_told():
     words, verdict = guard(carried(draw_panel(), 3), "Measured in every period")
     assert words == (
-        "x changes in 3 of 11 periods only, in all units at once: between them a value is carried "
+        "x stands still, in every unit, in 8 of 11 periods: between waves a value is carried "
         "forward, which mostly pulls estimates towards zero and hides which period comes first."
     )
     assert verdict == "caution"
@@ -300,7 +300,7 @@ def test_an_estimate_that_rests_on_one_cluster(clean):
 def test_one_source_for_both_sides(clean):
     shared = replace(clean, provenance={"x": "staff survey", "y": "staff survey"})
     expected = (
-        "x and y have one source (staff survey): their association is inflated by what that "
+        "x and y have one source (staff survey): their association may be inflated by what that "
         "source brings to both."
     )
     assert guard(shared, "One source for both sides") == (expected, "limits")

@@ -161,8 +161,8 @@ def test_mediator_and_outcome_of_one_source(clean):
     shared = replace(clean, provenance=SOURCES | {"m": "customers"})
     row = guards(shared).loc["One source for both sides"]
     assert row["finding"] == (
-        "m and y have one source (customers): their association is inflated by what that source "
-        "brings to both."
+        "m and y have one source (customers): their association may be inflated by what that "
+        "source brings to both."
     )
     assert row["verdict"] == "limits"
 
