@@ -225,7 +225,8 @@ def draw_paths(
     names, spec, tidy = labels or {}, result.spec, result.tidy(conf_level)
     ax = plot_paths(tidy, exposure=spec.exposure, outcome=spec.outcome, labels=names)
     caption = (
-        f"Per 1 more {label(spec.exposure, names)}; n = {count(result.n_obs)} rows. "
+        f"Per 1 more {label(spec.exposure, names)}, but b per 1 more of the mediator; "
+        f"n = {count(result.n_obs)} rows. "
         f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of whole clusters "
         f"({count(result.n_clusters)}): {result.glance()['convention'].iloc[0]}. Solid: the "
         "interval excludes zero; dashed: it does not."

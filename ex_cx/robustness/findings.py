@@ -42,6 +42,8 @@ FEW_EFFECTIVE, TOO_FEW_EFFECTIVE = 20, 6
 """The same in effective clusters, of which equal-sized clusters have up to two thirds fewer."""
 LITTLE_WITHIN, HARDLY_WITHIN = 0.20, 0.05
 """Shares of an exposure's variance within units that are little, and too little to build on."""
+FAR = 3.0
+"""Within-unit standard deviations that a change of 1 may reach before that is said."""
 MANY_LOST, MOST_LOST = 0.20, 0.50
 """Shares of the panel's rows whose loss calls for caution, and limits what the rest can say."""
 
@@ -228,13 +230,16 @@ def variation_within(panel: Panel, terms: Sequence[str], headline: str = "") -> 
 
     `headline` : the term that the claim is about; empty: all of them.
     """
-    shares = spread_within(panel, terms)["within_share"]
-    findings = {str(term): _varying(str(term), float(share)) for term, share in shares.items()}
+    spread = spread_within(panel, terms)[["within_share", "sd_within"]]
+    findings = {str(term): _varying(str(term), *row) for term, row in spread.T.items()}
     return about_headline(findings, headline) if headline else together([*findings.values()])
 
 
-def _varying(term: str, share: float) -> Finding:
+def _varying(term: str, share: float, sd: float) -> Finding:
     words = f"{100 * share:.2g} % of the variance of {term} lies within units"
+    if sd > 0:
+        far = f": 1 more is {number(1 / sd)} of them, further than units move"
+        words += f" (standard deviation {number(sd)}{far if FAR * sd < 1 else ''})"
     if share >= LITTLE_WITHIN:
         return Finding(words, "clear")
     if share >= HARDLY_WITHIN:

@@ -92,9 +92,10 @@ def test_the_words_of_a_clean_panel_hold_the_numbers_of_the_models(clean):
         f"x on y of the period before: {told(reverse)}, that is {size} standard deviations for "
         "one. Own past held, within units. 95 % intervals."
     )
-    share = clean.describe().set_index("column").loc["x", "within_share"]
+    share, sd = clean.describe().set_index("column").loc["x", ["within_share", "sd_within"]]
     assert words["Variation within units"] == (
-        f"{100 * share:.2g} % of the variance of x lies within units."
+        f"{100 * share:.2g} % of the variance of x lies within units (standard deviation "
+        f"{number(sd)})."
     )
     assert words["Rows lost"] == "All 720 rows of the panel are used."
     assert words["Influence of single units"] == (
@@ -189,6 +190,17 @@ def test_what_limits_another_exposure_is_a_caution_told_second(name, panel):
     assert "second" in other
     turned = replace(first, exposures=("second", "x"))
     assert guard(swapped_roles(panel), name, turned)[1] == "limits"
+
+
+def test_a_change_of_one_that_no_unit_makes_is_told(clean):
+    small = from_frame(clean.frame.assign(x=clean.frame["x"] / 10))
+    sd = small.describe().set_index("column").loc["x", "sd_within"]
+    words, verdict = guard(small, "Variation within units")
+    assert words.endswith(
+        f" (standard deviation {number(sd)}: 1 more is {number(1 / sd)} of them, further than "
+        "units move)."
+    )
+    assert verdict == "clear"
 
 
 def test_one_source_of_another_exposure_is_a_caution(clean):
@@ -400,9 +412,10 @@ def test_one_period_can_only_compare_units():
 )
 def test_little_variation_within_units(between, verdict, end):
     panel = draw_panel(between=between)
-    share = panel.describe().set_index("column").loc["x", "within_share"]
+    share, sd = panel.describe().set_index("column").loc["x", ["within_share", "sd_within"]]
     words, found = guard(panel, "Variation within units")
-    assert words == f"{100 * share:.2g} % of the variance of x lies within units{end}"
+    start = f"{100 * share:.2g} % of the variance of x lies within units (standard deviation "
+    assert words == f"{start}{number(sd)}){end}"
     assert found == verdict
 
 
