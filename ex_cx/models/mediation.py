@@ -246,22 +246,24 @@ def fit_mediation(
             "not identified: too few clusters carry the variation. Use fewer terms, or more "
             "clusters."
         )
+    factor = _factor(design, moments, spec)
+    failed = int((~sound).sum())
     return MediationResult(
         spec=spec,
         terms=_terms(spec),
         estimates=estimates,
         draws=draws[sound],
         n_boot=n_boot,
-        draws_failed=int((~sound).sum()),
+        draws_failed=failed,
         interval=interval,
-        factor=_factor(design, moments, spec),
+        factor=factor,
         n_obs=design.n_obs,
         n_units=design.n_units,
         n_periods=design.n_periods,
         n_clusters=design.n_clusters,
         rows_in=design.rows_in,
         lost=design.lost,
-        warnings=_warnings(panel, spec, design, int((~sound).sum())),
+        warnings=_warnings(panel, spec, design, n_boot, failed, factor),
     )
 
 
@@ -372,7 +374,9 @@ def _check_spec(panel: Panel, spec: MediationSpec, n_boot: int, interval: str) -
         raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
 
 
-def _warnings(panel: Panel, spec: MediationSpec, design: Design, failed: int) -> tuple[str, ...]:
+def _warnings(
+    panel: Panel, spec: MediationSpec, design: Design, n_boot: int, failed: int, factor: float
+) -> tuple[str, ...]:
     found = []
     if design.n_clusters < FEW_CLUSTERS:
         found.append(
@@ -383,6 +387,13 @@ def _warnings(panel: Panel, spec: MediationSpec, design: Design, failed: int) ->
         found.append("exposure, mediators and outcome are from the same period: order is assumed")
     found += same_source(panel, [spec.outcome], [spec.exposure, *spec.mediators])
     found += same_source(panel, spec.mediators, [spec.exposure])
+    tail = (1 - expanded_level(0.95, design.n_clusters, factor)) / 2
+    if tail * (n_boot - failed + 1) < 1:
+        found.append(
+            f"{n_boot - failed:,} draws do not reach the tails of 95 % intervals for "
+            f"{design.n_clusters} clusters: they end at the outermost draws and are too short; use "
+            "more draws, or the p-values"
+        )
     if failed:
         found.append(f"{failed} draws did not identify every path and were left out")
     return tuple(found)

@@ -321,6 +321,21 @@ def test_no_small_p_value_stands_beside_an_interval_that_holds_zero(level):
     assert (counted & ~excluded).sum() > 20
 
 
+def test_too_few_draws_for_the_tails_of_few_clusters_are_told():
+    # 6 clusters: tails at Phi(-sqrt(c) t), t = 2.57 on 5 degrees, c about 1.4: some 0.1 % each
+    rows = _rows(n_units=6, n_periods=12)
+    said = (
+        "99 draws do not reach the tails of 95 % intervals for 6 clusters: they end at the "
+        "outermost draws and are too short; use more draws, or the p-values"
+    )
+    few = _fit(rows, n_boot=99, cluster=None)
+    assert few.draws_failed == 0
+    assert said in few.warnings
+    assert (few.tidy()["p_value"][:-1] > 0.05).all()
+    many = _fit(rows, n_boot=4999, cluster=None)
+    assert not [text for text in many.warnings if "tails" in text]
+
+
 def test_opposite_direct_and_indirect_have_no_share():
     # m = 0.9 x, y = 2 x - m: the direct path 2 is more than the total 1.1
     rng = np.random.default_rng(5)
@@ -421,7 +436,7 @@ def test_warnings():
     same_period = "exposure, mediators and outcome are from the same period: order is assumed"
     assert _fit(rows).warnings == (same_period,)
     assert _fit(rows, replace(SPEC, lag_mediator=1)).warnings == ()
-    assert _fit(_rows()).warnings == (
+    assert _fit(_rows(), n_boot=999).warnings == (
         "12 clusters, fewer than 40: bootstrap intervals rest on a correction for few clusters",
         same_period,
     )
