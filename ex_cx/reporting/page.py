@@ -299,4 +299,5 @@ def _environment() -> Environment:
 
 
 def template(name: str) -> Any:
+    """The Jinja template of that name; what it is given is escaped unless it is Markup."""
     return _environment().get_template(name)

@@ -14,7 +14,13 @@ from ex_cx.estimation.inference import t_p_values
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, PanelSpec, compress_panel, fit_panel
-from ex_cx.robustness.findings import number
+from ex_cx.robustness.findings import (
+    FEW_EFFECTIVE,
+    HARDLY_WITHIN,
+    LITTLE_WITHIN,
+    TOO_FEW_EFFECTIVE,
+    number,
+)
 from ex_cx.robustness.influence import effective_clusters
 
 __all__ = ["diagnose"]
@@ -25,8 +31,6 @@ LEVEL = 0.05
 """p-value below which a test speaks."""
 HIGH_VIF, SEVERE_VIF = 5.0, 10.0
 """Variance inflation from which collinearity is worth a word, and hides effects."""
-LITTLE_WITHIN, HARDLY_WITHIN = 0.20, 0.05
-FEW_EFFECTIVE, TOO_FEW_EFFECTIVE = 20.0, 6.0
 HEAVY_UNIT = 0.20
 """Share of the information on a coefficient that a single cluster holds."""
 POOR_RELIABILITY, BAD_RELIABILITY = 0.7, 0.4
