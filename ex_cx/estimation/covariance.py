@@ -31,13 +31,19 @@ class Rows(NamedTuple):
     ----------
     nested : absorbed parameters that errors clustered by unit charge (effects nested in clusters
         cost 1), levels : all absorbed levels, of which `period_levels` are due to period effects.
-    periods : shape (n,), calendar positions in the order of the moments' rows.
+    calendar, source : calendar positions of the panel's rows, and the one behind each row used.
     """
 
     nested: int
     levels: int
     period_levels: int
-    periods: np.ndarray
+    calendar: np.ndarray
+    source: np.ndarray
+
+    @property
+    def periods(self) -> np.ndarray:
+        """Calendar positions in the order of the moments' rows, shape (n,)."""
+        return self.calendar[self.source]
 
 
 class Covariance(NamedTuple):
@@ -183,14 +189,14 @@ def _driscoll_kraay(
 ) -> Covariance:
     scores = row_scores(moments, equation, regressors)
     n, p = scores.shape
-    length = int(rows.periods.max() - rows.periods.min()) + 1
-    t = len(np.unique(rows.periods))
+    periods = rows.periods - rows.periods.min()
+    t = len(np.unique(periods))
     if t < 5:
         raise InferenceError(
             f"Driscoll-Kraay errors need at least 5 periods; the rows used have {t}. Use "
             "vcov='cluster'."
         )
-    by_period = _sums(scores, rows.periods - rows.periods.min(), length)
+    by_period = _sums(scores, periods)
     bandwidth = int(np.floor(4 * (t / 100) ** (2 / 9)))
     long_run = bartlett(by_period, bandwidth)
     factor = cluster_factor(t, n, p, rows.levels - rows.period_levels)

@@ -186,7 +186,7 @@ def _numbers(panel: Panel, name: str) -> np.ndarray:
             f"(first values: {some(column.dropna().unique()[:3])}). Convert it, or leave it out."
         )
     values = column.to_numpy(dtype=float, na_value=np.nan)
-    if np.isinf(values).any():
+    if not _complete(values) and np.isinf(values).any():
         rows = np.flatnonzero(np.isinf(values))
         where = [
             f"{panel.frame[panel.unit].iloc[i]}, {panel.frame[panel.period].iloc[i]}"
@@ -197,6 +197,12 @@ def _numbers(panel: Panel, name: str) -> np.ndarray:
             "Find what was divided by zero, and set these to missing or correct them."
         )
     return values
+
+
+def _complete(values: np.ndarray) -> bool:
+    """Whether the sum is finite, so that no value is missing or infinite; the cheapest look."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
 
 
 def build_design(
@@ -233,7 +239,8 @@ def build_design(
         _drop(keep, before >= 0, "no row one period earlier", lost)
     for term, column in zip(terms, values, strict=True):
         change = " or its value one period earlier" if difference else ""
-        _drop(keep, ~np.isnan(column), f"missing {term.label}{change}", lost)
+        if not _complete(column):
+            _drop(keep, ~np.isnan(column), f"missing {term.label}{change}", lost)
     mass = _weights(panel, weights)
     if mass is not None and difference:
         with np.errstate(divide="ignore"):
@@ -245,26 +252,28 @@ def build_design(
     return _sorted(panel, values, keep, cluster, mass, lost)
 
 
-def _drop(keep: np.ndarray, good: np.ndarray, reason: str, lost: dict[str, int]) -> None:
-    """Mark rows that are not `good` as lost to `reason`, once each."""
-    gone = int((keep & ~good).sum())
-    if gone:
-        lost[reason] = lost.get(reason, 0) + gone
-        keep &= good
+def _drop(keep: np.ndarray, good: np.ndarray, reason: str, lost: dict[str, int]) -> np.ndarray:
+    """Mark rows that are not `good` as lost to `reason`, once each; the rows newly lost."""
+    gone = np.flatnonzero(keep & ~good)
+    if len(gone):
+        lost[reason] = lost.get(reason, 0) + len(gone)
+        keep[gone] = False
+    return gone
 
 
 def _drop_singletons(
     panel: Panel, keep: np.ndarray, absorb: Sequence[str], lost: dict[str, int]
 ) -> None:
-    codes = {"unit": panel.unit_codes, "period": panel.period_codes}
-    before = -1
-    while before != (before := int(keep.sum())):
-        for effect in absorb:
-            level = codes[effect]
-            count = np.bincount(level if before == len(keep) else level[keep])
-            if (count == 1).any():
-                seen_again = np.append(count, np.zeros(int(level.max()) + 1)) > 1
-                _drop(keep, seen_again[level], f"only row of its {effect}", lost)
+    every = {"unit": panel.unit_codes, "period": panel.period_codes}
+    codes = {effect: every[effect] for effect in absorb}
+    count = {e: np.bincount(c if keep.all() else c[keep]) for e, c in codes.items()}
+    while alone := [effect for effect in absorb if (count[effect] == 1).any()]:
+        for effect in alone:
+            shared = np.append(count[effect], 0) != 1
+            level = np.minimum(codes[effect], len(count[effect]))
+            gone = _drop(keep, shared[level], f"only row of its {effect}", lost)
+            for other, code in codes.items():
+                count[other] -= np.bincount(code[gone], minlength=len(count[other]))
 
 
 def _check_any(keep: np.ndarray, lost: dict[str, int]) -> None:
@@ -303,23 +312,24 @@ def _sorted(
     lost: dict[str, int],
 ) -> Design:
     whole = bool(keep.all())
-    rows = np.arange(len(keep)) if whole else np.flatnonzero(keep)
-    units = panel.unit_codes if whole else panel.unit_codes[rows]
+    rows = np.flatnonzero(keep)
+    units = panel.unit_codes if whole else panel.unit_codes[keep]
     unit_starts = _starts(units)
     clusters = _cluster_codes(panel, rows, units, cluster)
+    used: np.ndarray | slice = slice(None) if whole else keep
     if clusters is None:
         cluster_starts = unit_starts
     else:
         order = np.lexsort((np.arange(len(rows)), units, clusters))
-        rows, whole = rows[order], False
+        used = rows = rows[order]
         unit_starts = np.flatnonzero(np.diff(units[order], prepend=-1))
         cluster_starts = _starts(clusters[order])
     return Design(
-        columns=tuple(v if whole else v[rows] for v in values),
-        periods=_dense(panel.period_codes if whole else panel.period_codes[rows]),
+        columns=tuple(v[used] for v in values),
+        periods=_dense(panel.period_codes[used]),
         unit_starts=unit_starts,
         cluster_starts=cluster_starts,
-        weights=None if mass is None else mass[rows],
+        weights=None if mass is None else mass[used],
         source=rows,
         rows_in=len(keep),
         lost=lost,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,7 @@ __all__ = ["ClusterMoments", "MomentRows"]
 _BLOCK_ROWS = 1 << 15  # a block of a few columns stays in cache
 _KEEP_ROWS = 1 << 17  # up to here the rows are built once and kept
 _CHUNK_BYTES = 1 << 26
+_FAR = 1e4  # between unit means that much more, squared, than within: raw rows lack digits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -61,16 +63,32 @@ class MomentRows:
         return 0 if self.periods is None else int(self.periods.max()) + 1
 
 
+class _Groups(NamedTuple):
+    """Runs of rows: where each starts, and its length."""
+
+    starts: np.ndarray
+    lengths: np.ndarray
+
+    def of(self, lo: int, hi: int) -> _Groups:
+        """Groups lo..hi-1, counted from the first row of the first."""
+        starts = self.starts[lo:hi]
+        return _Groups(starts - starts[0], self.lengths[lo:hi])
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Block:
-    """Consecutive whole clusters: `values` is (k, rows), net of unit means."""
+    """Consecutive whole clusters: `values` is (k, rows), net of unit means.
+
+    `between` is (k,), the sums of squares that the unit means took out.
+    """
 
     first_cluster: int
     rows: slice
     values: np.ndarray
     weighted: np.ndarray
-    unit_starts: np.ndarray
-    cluster_starts: np.ndarray
+    between: np.ndarray
+    units: _Groups
+    clusters: _Groups
 
 
 class ClusterMoments:
@@ -107,12 +125,17 @@ class ClusterMoments:
         self.n_periods = rows.n_periods
         self._periods = np.zeros(0, dtype=np.int64) if rows.periods is None else rows.periods
         self._edges = _block_edges(rows)
+        self._units, self._clusters = (
+            _Groups(starts, np.diff(starts, append=rows.n_obs))
+            for starts in (rows.unit_starts, rows.cluster_starts)
+        )
         swept = rows.absorbs_unit or rows.periods is not None
         self._centres = [float(c.mean()) if swept else 0.0 for c in rows.columns]
         self._kept = self._build(0) if len(self._edges) == 2 else None
         self._overlap = Overlap(rows) if self.n_periods else None
-        cross, sums = self._totals()
-        self.before = self._sums_of_squares()
+        cross, sums, between = self._totals()
+        self.before = self._sums_of_squares(np.diag(cross) + between)
+        self._near = bool(np.all(between <= _FAR * np.diag(cross)))
         if self._overlap is None:
             self.total, self.period_rank = cross, 0
             self.period_inverse = np.zeros((0, 0))
@@ -125,8 +148,8 @@ class ClusterMoments:
         net_of_units = np.diag(cross)
         self.left = np.diag(self.total) / np.where(net_of_units > 0, net_of_units, 1.0)
 
-    def _build(self, index: int) -> _Block:
-        """Copy one block's rows out of the columns, centre them, subtract unit means."""
+    def _build(self, index: int, net: bool = True) -> _Block:
+        """Copy one block's rows out of the columns, centre them, subtract unit means if `net`."""
         rows = self.rows
         first, last = self._edges[index], self._edges[index + 1]
         start = int(rows.cluster_starts[first])
@@ -135,42 +158,43 @@ class ClusterMoments:
         for line, column, centre in zip(values, rows.columns, self._centres, strict=True):
             np.subtract(column[start:stop], centre, out=line)
         lo, hi = np.searchsorted(rows.unit_starts, [start, stop])
-        units = rows.unit_starts[lo:hi] - start
+        units = self._units.of(lo, hi)
         weights = None if rows.weights is None else rows.weights[start:stop]
-        if rows.absorbs_unit:
-            values -= _unit_means(values, units, weights)
+        between = np.zeros(len(values))
+        if rows.absorbs_unit and net:
+            means, mass = _unit_means(values, units, weights)
+            between = means**2 @ mass
+            values -= np.repeat(means, units.lengths, axis=1)
         weighted = values if weights is None else values * weights
-        clusters = rows.cluster_starts[first:last] - start
-        return _Block(int(first), slice(start, stop), values, weighted, units, clusters)
+        clusters = self._clusters.of(first, last)
+        return _Block(int(first), slice(start, stop), values, weighted, between, units, clusters)
 
-    def _blocks(self) -> Iterator[_Block]:
+    def _blocks(self, net: bool = True) -> Iterator[_Block]:
         if self._kept is not None:
             yield self._kept
             return
         for index in range(len(self._edges) - 1):
-            yield self._build(index)
+            yield self._build(index, net)
 
-    def _totals(self) -> tuple[np.ndarray, np.ndarray]:
+    def _totals(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cross-products and sums by period, net of unit means; what the unit means took out."""
         k, t = len(self.rows.columns), self.n_periods
-        cross, sums = np.zeros((k, k)), np.zeros((t, k))
+        cross, sums, between = np.zeros((k, k)), np.zeros((t, k)), np.zeros(k)
         for block in self._blocks():
             cross += block.weighted @ block.values.T
+            between += block.between
             if t:
                 codes = self._periods[block.rows]
                 for j, line in enumerate(block.weighted):
                     sums[:, j] += np.bincount(codes, weights=line, minlength=t)
-        return cross, sums
+        return cross, sums, between
 
-    def _sums_of_squares(self) -> np.ndarray:
-        weights, out = self.rows.weights, np.empty(len(self.rows.columns))
-        for j, (column, centre) in enumerate(zip(self.rows.columns, self._centres, strict=True)):
-            out[j] = sum(
-                _square(column[at : at + _BLOCK_ROWS] - centre, weights, at)
-                for at in range(0, len(column), _BLOCK_ROWS)
-            )
+    def _sums_of_squares(self, found: np.ndarray) -> np.ndarray:
+        """Those found about the centres, 0 where they are rounding."""
+        weights = self.rows.weights
         mass = self.rows.n_obs if weights is None else float(weights.sum())
         rounding = mass * (8 * np.finfo(float).eps * np.array(self._centres)) ** 2
-        return np.where(out > rounding, out, 0.0)
+        return np.where(found > rounding, found, 0.0)
 
     def scores(self, contrast: np.ndarray) -> tuple[np.ndarray, float]:
         """Per-cluster scores and the weighted residual sum of squares of one equation.
@@ -187,31 +211,30 @@ class ClusterMoments:
         """
         out = np.empty((self.n_clusters, len(contrast)))
         rss = 0.0
-        for block in self._blocks():
+        for block in self._blocks(net=not self._near):
             residual, weighted = self._residuals(block, contrast)
             rss += float(residual @ weighted)
-            stop = block.first_cluster + len(block.cluster_starts)
-            scores = np.add.reduceat(block.values * weighted, block.cluster_starts, axis=1).T
+            stop = block.first_cluster + len(block.clusters.starts)
+            scores = np.add.reduceat(block.values * weighted, block.clusters.starts, axis=1).T
             if self.rows.periods is not None:
                 scores = scores - self._by_period(block, weighted) @ self.period_coef
             out[block.first_cluster : stop] = scores
         return out, rss
 
     def _residuals(self, block: _Block, contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Residuals net of all effects, of a block that need not be net of unit means."""
         residual = contrast @ block.values
         weights = None if self.rows.weights is None else self.rows.weights[block.rows]
         if self.rows.periods is not None:
-            effect = (self.period_coef @ contrast)[self.rows.periods[block.rows]]
-            if self.rows.absorbs_unit:
-                effect -= _unit_means(effect[None, :], block.unit_starts, weights)[0]
-            residual -= effect
+            residual -= (self.period_coef @ contrast)[self.rows.periods[block.rows]]
+        if self.rows.absorbs_unit:
+            residual -= _unit_part(residual[None, :], block.units, weights)[0]
         return residual, residual if weights is None else residual * weights
 
     def _by_period(self, block: _Block, line: np.ndarray) -> np.ndarray:
         """Sums of `line` by cluster and period, shape (clusters of the block, T)."""
-        t, g = self.n_periods, len(block.cluster_starts)
-        lengths = np.diff(block.cluster_starts, append=len(line))
-        cell = np.repeat(np.arange(g) * t, lengths) + self._periods[block.rows]
+        t, g = self.n_periods, len(block.clusters.starts)
+        cell = np.repeat(np.arange(g) * t, block.clusters.lengths) + self._periods[block.rows]
         return np.bincount(cell, weights=line, minlength=g * t).reshape(g, t)
 
     def period_sums(self, contrast: np.ndarray) -> np.ndarray:
@@ -220,7 +243,7 @@ class ClusterMoments:
         if self.rows.periods is not None:
             for block in self._blocks():
                 line = self._residuals(block, contrast)[1]
-                stop = block.first_cluster + len(block.cluster_starts)
+                stop = block.first_cluster + len(block.clusters.starts)
                 out[block.first_cluster : stop] = self._by_period(block, line)
         return out
 
@@ -232,7 +255,7 @@ class ClusterMoments:
                 effects = self.period_coef.T[:, self.rows.periods[block.rows]]
                 if self.rows.absorbs_unit:
                     weights = None if self.rows.weights is None else self.rows.weights[block.rows]
-                    effects = effects - _unit_means(effects, block.unit_starts, weights)
+                    effects = effects - _unit_part(effects, block.units, weights)
                 values = values - effects
             yield values
 
@@ -243,11 +266,11 @@ class ClusterMoments:
         upper = np.triu_indices(k)
         out = np.empty((self.n_clusters, len(upper[0]) + t * k))
         for block in self._blocks():
-            stop = block.first_cluster + len(block.cluster_starts)
+            stop = block.first_cluster + len(block.clusters.starts)
             part = out[block.first_cluster : stop]
             for column, (i, j) in enumerate(zip(*upper, strict=True)):
                 product = block.weighted[i] * block.values[j]
-                part[:, column] = np.add.reduceat(product, block.cluster_starts)
+                part[:, column] = np.add.reduceat(product, block.clusters.starts)
             if t:
                 sums = part[:, len(upper[0]) :].reshape(len(part), t, k)
                 for at, line in enumerate(block.weighted):
@@ -307,12 +330,6 @@ class ClusterMoments:
         return out
 
 
-def _square(values: np.ndarray, weights: np.ndarray | None, at: int) -> float:
-    if weights is None:
-        return float(np.einsum("i,i->", values, values))
-    return float(np.einsum("i,i,i->", values, values, weights[at : at + len(values)]))
-
-
 def _block_edges(rows: MomentRows) -> np.ndarray:
     """First clusters of blocks of about `_BLOCK_ROWS` rows, and the number of clusters."""
     g = len(rows.cluster_starts)
@@ -322,12 +339,16 @@ def _block_edges(rows: MomentRows) -> np.ndarray:
     return np.append(edges[edges < g], g)
 
 
-def _unit_means(values: np.ndarray, starts: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """Unit means of each line of `values`, repeated over the unit's rows: shape as `values`."""
-    lengths = np.diff(starts, append=values.shape[1])
+def _unit_means(
+    values: np.ndarray, units: _Groups, weights: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit means of each line of `values`, shape (lines, units), and the units' weights."""
     if weights is None:
-        means = np.add.reduceat(values, starts, axis=1) / lengths
-    else:
-        mass = np.add.reduceat(weights, starts)
-        means = np.add.reduceat(values * weights, starts, axis=1) / mass
-    return np.repeat(means, lengths, axis=1)
+        return np.add.reduceat(values, units.starts, axis=1) / units.lengths, units.lengths
+    mass = np.add.reduceat(weights, units.starts)
+    return np.add.reduceat(values * weights, units.starts, axis=1) / mass, mass
+
+
+def _unit_part(values: np.ndarray, units: _Groups, weights: np.ndarray | None) -> np.ndarray:
+    """Unit means of each line of `values`, repeated over the unit's rows: shape as `values`."""
+    return np.repeat(_unit_means(values, units, weights)[0], units.lengths, axis=1)

@@ -60,7 +60,7 @@ class Overlap:
     def _dense_pairs(self) -> np.ndarray:
         """Sum over units of m m' / sum(m), in blocks of units."""
         pairs = np.zeros((self._t, self._t))
-        step = max((1 << 20) // self._t, 1)
+        step = max((1 << 17) // self._t, 1)
         for at in range(0, len(self._rows.unit_starts), step):
             block = self._unit_periods(at, at + step)
             pairs += block.T @ (block / block.sum(axis=1, keepdims=True))
@@ -87,8 +87,12 @@ class Overlap:
         cell = np.repeat(np.arange(len(starts)) * self._t, lengths)
         cell += self._periods[starts[0] : stop]
         mass = None if rows.weights is None else rows.weights[starts[0] : stop]
-        flat = np.bincount(cell, weights=mass, minlength=len(starts) * self._t)
-        return flat.reshape(len(starts), self._t).astype(float)
+        if rows.absorbs_unit:  # one row a unit and period
+            flat = np.zeros(len(starts) * self._t)
+            flat[cell] = 1.0 if mass is None else mass
+        else:
+            flat = np.bincount(cell, weights=mass, minlength=len(starts) * self._t).astype(float)
+        return flat.reshape(len(starts), self._t)
 
     @cached_property
     def _patterns(self) -> tuple[np.ndarray, csr_array]:

@@ -280,7 +280,8 @@ def _charges(panel: Panel, compressed: CompressedPanel) -> Rows:
         nested=int(unit) + rank,
         levels=(design.n_units if unit else 0) + rank,
         period_levels=design.n_periods - 1 if period else 0,
-        periods=panel.period_codes[design.source],
+        calendar=panel.period_codes,
+        source=design.source,
     )
 
 

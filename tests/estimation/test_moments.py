@@ -85,6 +85,25 @@ def _drawn(rows, absorb, unit, period, cluster, counts):
     return _cross(again, absorb, unit[at] + 1000 * copy, period[at])
 
 
+@pytest.mark.parametrize(("spread", "near"), [(10.0, True), (1e6, False)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_hold_their_digits_however_far_units_lie_apart(monkeypatch, spread, near, weighted):
+    rows, unit, *_ = _rows(("unit", "period"), weighted=weighted, n_units=40)
+    level = np.random.default_rng(1).normal(size=(40, 3))[unit] * spread
+    far = replace(rows, columns=tuple(c + v for c, v in zip(rows.columns, level.T, strict=True)))
+    monkeypatch.setattr(module, "_KEEP_ROWS", 0)
+    monkeypatch.setattr(module, "_BLOCK_ROWS", 16)
+    moments = ClusterMoments(far)
+    assert moments._near is near
+    contrast = np.array([1.0, -0.7, 0.4])
+    expected, rss = ClusterMoments(rows).scores(contrast)
+    # the columns themselves, as added up in floating point, differ by this much
+    lost = 50 * np.finfo(float).eps * spread
+    scores, found = moments.scores(contrast)
+    assert_allclose(scores, expected, atol=max(lost, 1e-12))
+    assert_allclose(found, rss, rtol=max(lost, 1e-12))
+
+
 def test_moments_by_hand():
     # unit means of y 1 and 2, of x 2 and 4: y -1 1 -1 1, x -2 2 -1 1
     rows = MomentRows(
