@@ -10,6 +10,7 @@ import datetime
 import platform
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,20 +40,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--panels", type=int, default=1000)
     parser.add_argument("--units", type=int, default=N_UNITS)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--write", type=Path, default=TARGET)
     given = parser.parse_args()
     started = time.perf_counter()
     plan = Plan(n_panels=given.panels, n_units=given.units, n_boot=N_BOOT)
-    table = score(_estimates(plan))
+    table = score(_estimates(plan, given.seed))
     few = {
-        n: score(_estimates(Plan(n_panels=given.panels, n_units=n, estimators=ESTIMATORS[:2])))
+        n: score(_estimates(replace(plan, n_units=n, estimators=ESTIMATORS[:2]), given.seed))
         for n in FEW_UNITS
     }
     pooled = is_pooled(table)
     wrong, honest = failing(table[~pooled]), failing(table[pooled])
     given.write.parent.mkdir(parents=True, exist_ok=True)
     minutes = (time.perf_counter() - started) / 60
-    given.write.write_text(_page(plan, table, few, minutes), encoding="utf-8")
+    given.write.write_text(_page(plan, table, few, minutes, given.seed), encoding="utf-8")
     unseen = int(pooled.sum()) - len(honest)
     print(f"{len(wrong)} of {int((~pooled).sum())} within estimates fail; ", end="")
     print(f"{unseen} of {int(pooled.sum())} pooled estimates pass. Written: {given.write}")
@@ -61,17 +63,19 @@ def main() -> int:
     return int(bool(len(wrong) or unseen))
 
 
-def _estimates(plan: Plan) -> pd.DataFrame:
+def _estimates(plan: Plan, seed: int) -> pd.DataFrame:
     def report(done: int) -> None:
         if done % 50 == 0 or done == plan.n_panels:
             print(f"{plan.n_units} teams: {done} of {plan.n_panels} panels", file=sys.stderr)
 
     return simulate_estimates(
-        plan, rng=np.random.default_rng([SEED, plan.n_units]), progress=report
+        plan, rng=np.random.default_rng([seed, plan.n_units]), progress=report
     )
 
 
-def _page(plan: Plan, table: pd.DataFrame, few: dict[int, pd.DataFrame], minutes: float) -> str:
+def _page(
+    plan: Plan, table: pd.DataFrame, few: dict[int, pd.DataFrame], minutes: float, seed: int
+) -> str:
     pooled = is_pooled(table)
     within, confounded = table[~pooled], table[pooled]
     bootstrap = within["estimator"] == "within, bootstrap"
@@ -84,7 +88,7 @@ def _page(plan: Plan, table: pd.DataFrame, few: dict[int, pd.DataFrame], minutes
     return f"""# Calibration
 
 Written by `make calibrate` on {today} with Python {platform.python_version()},
-{versions}; seed {SEED}, {minutes:.0f} minutes on one core.
+{versions}; seed {seed}, {minutes:.0f} minutes on one core.
 
 {plan.n_panels:,} error-free panels of {plan.n_units} teams x {plan.n_periods} months were drawn
 from the causal model of `ex_cx/linkage/causal.py`, whose effects are known, and every model was
