@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
     from ex_cx.models.magnitude import effect_sizes, predict_change
-    from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
+    from ex_cx.models.mediation import MediationResult, fit_mediation
+    from ex_cx.models.mediation_spec import MediationSpec
     from ex_cx.models.regress import PanelResult, fit_panel
     from ex_cx.models.shape import slope_regions, slopes_over, turning_point
     from ex_cx.models.spec import PanelSpec
@@ -65,7 +66,7 @@ _ROOM = {
     "DynamicTerm": "ex_cx.models.dynamic_spec",
     "MeasureSpec": "ex_cx.linkage.schema",
     "MediationResult": "ex_cx.models.mediation",
-    "MediationSpec": "ex_cx.models.mediation",
+    "MediationSpec": "ex_cx.models.mediation_spec",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",

@@ -20,6 +20,7 @@ MODEL_USES = {  # specs have modules of their own; the others compare or test a 
     "compare": {"spec", "regress"},
     "wild": {"spec", "regress"},
     "magnitude": {"regress"},
+    "mediation": {"mediation_spec"},
     "shape": {"regress"},
 }
 LEVEL = {room: len(ROOMS) - at for at, room in enumerate(ROOMS)} | {"results": 0, "errors": 0}

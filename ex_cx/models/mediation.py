@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import InferenceError, SpecError, nearest
-from ex_cx.estimation.design import Design, DesignTerm, build_design, same_source, term_columns
+from ex_cx.estimation.design import Design, build_design, same_source
 from ex_cx.estimation.equation import check_resampling, fit_equation
 from ex_cx.estimation.inference import (
     bootstrap_counts,
@@ -25,17 +25,16 @@ from ex_cx.estimation.inference import (
     expanded_level,
     expanded_p_values,
     percentile_interval,
-    sweep_columns,
 )
 from ex_cx.estimation.moments import ClusterMoments
+from ex_cx.estimation.paths import PathModel, linear_paths
 from ex_cx.linkage.panel import Panel
+from ex_cx.models.mediation_spec import MediationSpec, check_mediation_spec
 from ex_cx.results import Result
 
 __all__ = ["MediationResult", "MediationSpec", "fit_mediation"]
 
-Structure = Literal["parallel"]
 Interval = Literal["percentile"]
-Effect = Literal["unit", "period"]
 
 FEW_CLUSTERS = 40
 """Below this many clusters a cluster bootstrap is warned of, expanded interval or not."""
@@ -43,33 +42,6 @@ DRAW_BLOCK = 512
 """Draws taken from the generator at a time; part of what makes a seed reproducible."""
 FEWEST_SOUND = 0.9
 """Share of draws that must identify every path."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MediationSpec:
-    """What to estimate. Vary it with dataclasses.replace, never by editing.
-
-    Attributes
-    ----------
-    outcome, exposure, mediators, controls : terms: a column, `a:b`, or `a^2`.
-    structure : parallel (mediators do not act on each other; one mediator is the plain case).
-    absorb : effects taken out of every equation; () leaves a constant and mixes lasting differences
-        between units with what changes inside them.
-    lag_mediator : periods from exposure to mediator; lag_outcome : from mediator to outcome, by
-        calendar. Controls are taken in the outcome's period.
-    cluster, weights : columns; None means the panel's own.
-    """
-
-    outcome: str
-    exposure: str
-    mediators: tuple[str, ...]
-    controls: tuple[str, ...] = ()
-    structure: Structure = "parallel"
-    absorb: tuple[Effect, ...] = ("unit", "period")
-    lag_mediator: int = 0
-    lag_outcome: int = 0
-    cluster: str | None = None
-    weights: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -227,30 +199,28 @@ def fit_mediation(
     >>> bool(abs(paths["direct"] + paths["indirect"] - paths["total"]) < 1e-12)
     True
     """
-    _check_spec(panel, spec, n_boot, interval)
-    design = _design(panel, spec)
+    check_mediation_spec(panel, spec)
+    _check_choices(n_boot, interval)
+    model = _path_model(spec)
+    design = build_design(
+        panel, model.columns, absorb=spec.absorb, cluster=spec.cluster, weights=spec.weights
+    )
+    model = model.for_rows(design)
     moments = ClusterMoments(design.moment_rows(spec.absorb))
-    _check_identified(moments, spec)
+    _check_identified(moments, spec, model)
     if design.n_clusters < 2:
         raise InferenceError(
             f"A cluster bootstrap needs at least 2 clusters; the rows used have "
             f"{design.n_clusters}. Add units, or cluster by a finer column."
         )
-    n_mediators = len(spec.mediators)
-    estimates = _paths(moments.total[None], moments.before, n_mediators)[0]
-    draws = _draws(moments, n_mediators, n_boot, rng)
-    sound = np.isfinite(draws[:, :-1]).all(axis=1)
-    if sound.mean() < FEWEST_SOUND:
-        raise InferenceError(
-            f"In {int((~sound).sum())} of {n_boot} draws of {design.n_clusters} clusters a path is "
-            "not identified: too few clusters carry the variation. Use fewer terms, or more "
-            "clusters."
-        )
-    factor = _factor(design, moments, spec)
+    estimates = model.compute(moments.total[None], moments.before)[0]
+    draws = _draws(moments, model, n_boot, rng)
+    sound = _sound(draws, model, design.n_clusters)
+    factor = _factor(design, moments, spec, model)
     failed = int((~sound).sum())
     return MediationResult(
         spec=spec,
-        terms=_terms(spec),
+        terms=model.terms,
         estimates=estimates,
         draws=draws[sound],
         n_boot=n_boot,
@@ -275,101 +245,65 @@ def _has_share(frame: pd.DataFrame) -> bool:
     return bool((low > 0 or high < 0) and 0 <= share <= 1)
 
 
-def _factor(design: Design, moments: ClusterMoments, spec: MediationSpec) -> float:
-    """CR1 factor of the outcome equation, which has the most regressors."""
+def _factor(
+    design: Design, moments: ClusterMoments, spec: MediationSpec, model: PathModel
+) -> float:
+    """CR1 factor of the equation with the most regressors."""
     nested = int("unit" in spec.absorb) + moments.period_rank
-    n_terms = len(moments.total) - 1
+    n_terms = max(len(equation.regressors) for equation in model.equations)
     return cluster_factor(design.n_clusters, design.n_obs, n_terms, nested)
 
 
-def _terms(spec: MediationSpec) -> tuple[str, ...]:
-    return (
-        *(f"a:{m}" for m in spec.mediators),
-        *(f"b:{m}" for m in spec.mediators),
-        "direct",
-        *(f"indirect:{m}" for m in spec.mediators),
-        "indirect",
-        "total",
-        "proportion_mediated",
-    )
-
-
-def _paths(cross: np.ndarray, before: np.ndarray, n_mediators: int) -> np.ndarray:
-    """All terms from cross-products of (outcome, exposure, mediators, controls), (draws, terms)."""
-    mediators = list(range(2, 2 + n_mediators))
-    controls = list(range(2 + n_mediators, cross.shape[-1]))
-    without = sweep_columns(cross, [1, *controls], before)
-    a, total = without[:, mediators, 1], without[:, 0, 1:2]
-    outcome = sweep_columns(cross, [1, *controls, *mediators], before)
-    b, direct = outcome[:, 0, mediators], outcome[:, 0, 1:2]
-    through = a * b
-    indirect = through.sum(axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = indirect / total
-    return np.concatenate([a, b, direct, through, indirect, total, share], axis=1)
-
-
 def _draws(
-    moments: ClusterMoments, n_mediators: int, n_boot: int, rng: np.random.Generator
+    moments: ClusterMoments, model: PathModel, n_boot: int, rng: np.random.Generator
 ) -> np.ndarray:
     blocks = []
     for at in range(0, n_boot, DRAW_BLOCK):
         size = min(DRAW_BLOCK, n_boot - at)
         counts = bootstrap_counts(moments.n_clusters, size, rng)
-        blocks.append(_paths(moments.cross_products(counts), moments.before, n_mediators))
+        blocks.append(model.compute(moments.cross_products(counts), moments.before))
     return np.concatenate(blocks)
 
 
-def _check_identified(moments: ClusterMoments, spec: MediationSpec) -> None:
-    """The outcome equation holds every regressor of the others: if it is identified, all are."""
-    names = [spec.exposure, *spec.mediators, *spec.controls]
-    positions = range(1, len(names) + 1)
-    check_resampling(fit_equation(moments, 0, positions, names, spec.absorb))
+def _sound(draws: np.ndarray, model: PathModel, n_clusters: int) -> np.ndarray:
+    """Which draws identify every path; too few of them are refused."""
+    kept = [at for at, term in enumerate(model.terms) if term not in model.ratios]
+    sound = np.isfinite(draws[:, kept]).all(axis=1)
+    if sound.mean() < FEWEST_SOUND:
+        raise InferenceError(
+            f"In {int((~sound).sum())} of {len(draws)} draws of {n_clusters} clusters a path is "
+            "not identified: too few clusters carry the variation. Use fewer terms, or more "
+            "clusters."
+        )
+    return sound
 
 
-def _design(panel: Panel, spec: MediationSpec) -> Design:
-    first = spec.lag_mediator + spec.lag_outcome
-    terms = [
-        DesignTerm(spec.outcome),
-        DesignTerm(spec.exposure, first),
-        *(DesignTerm(m, spec.lag_outcome) for m in spec.mediators),
-        *(DesignTerm(c) for c in spec.controls),
-    ]
-    return build_design(
-        panel, terms, absorb=spec.absorb, cluster=spec.cluster, weights=spec.weights
+def _check_identified(moments: ClusterMoments, spec: MediationSpec, model: PathModel) -> None:
+    for equation in model.richest():
+        names = [model.columns[at].term for at in equation.regressors]
+        check_resampling(
+            fit_equation(moments, equation.outcome, equation.regressors, names, spec.absorb)
+        )
+
+
+def _path_model(spec: MediationSpec) -> PathModel:
+    """The paths that the spec asks for."""
+    return linear_paths(
+        outcome=spec.outcome,
+        exposure=spec.exposure,
+        mediators=spec.mediators,
+        controls=spec.controls,
+        lag_mediator=spec.lag_mediator,
+        lag_outcome=spec.lag_outcome,
     )
 
 
-def _check_spec(panel: Panel, spec: MediationSpec, n_boot: int, interval: str) -> None:
-    choices = {
-        "structure": (spec.structure, get_args(Structure)),
-        "interval": (interval, get_args(Interval)),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise SpecError(
-                f"{name}={value!r} is not one of {', '.join(allowed)}.{nearest(value, allowed)}"
-            )
-    if isinstance(spec.mediators, str) or isinstance(spec.controls, str):
-        raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
-    if not spec.mediators:
-        raise SpecError("The spec names no mediator. Give at least one column in `mediators`.")
-    if not set(spec.absorb) <= set(get_args(Effect)):
+def _check_choices(n_boot: int, interval: str) -> None:
+    if interval not in get_args(Interval):
+        allowed = get_args(Interval)
         raise SpecError(
-            f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
-            "('unit',), ('period',) and ()."
+            f"interval={interval!r} is not one of {', '.join(allowed)}.{nearest(interval, allowed)}"
         )
-    if min(spec.lag_mediator, spec.lag_outcome) < 0:
-        raise SpecError("lag_mediator and lag_outcome count periods forward: use 0 or more.")
-    terms = [spec.outcome, spec.exposure, *spec.mediators, *spec.controls]
-    repeated = sorted({term for term in terms if terms.count(term) > 1})
-    if repeated:
-        raise SpecError(
-            f"{', '.join(map(repr, repeated))} has more than one role in the spec. Give each "
-            "column one of outcome, exposure, mediator, control."
-        )
-    for term in terms:
-        term_columns(panel, term)
     if n_boot < 99:
         raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
 
