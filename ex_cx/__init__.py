@@ -10,13 +10,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ex_cx.linkage.agreement import (
+        aggregation_report,
+        icc,
+        respondents_needed,
+        unit_means,
+        within_group_agreement,
+    )
     from ex_cx.linkage.check import check_table
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.panel import Panel
+    from ex_cx.linkage.scales import cronbach_alpha, item_total, omega_total, split_half
     from ex_cx.linkage.schema import MeasureSpec, SourceSpec
     from ex_cx.linkage.sources import read_table
     from ex_cx.models.compare import compare_estimators, within_bins
+    from ex_cx.models.curve import CurveResult, fit_curve
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
     from ex_cx.models.magnitude import effect_sizes, predict_change
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
 __all__ = [
+    "CurveResult",
     "DynamicResult",
     "DynamicSpec",
     "DynamicTerm",
@@ -40,27 +50,38 @@ __all__ = [
     "PanelResult",
     "PanelSpec",
     "SourceSpec",
+    "aggregation_report",
     "check_guards",
     "check_mediation_guards",
     "check_table",
     "compare_estimators",
+    "cronbach_alpha",
     "diagnose",
     "effect_sizes",
+    "fit_curve",
     "fit_dynamic",
     "fit_mediation",
     "fit_panel",
+    "icc",
+    "item_total",
     "link_sources",
     "measure_source",
+    "omega_total",
     "predict_change",
     "read_table",
+    "respondents_needed",
     "slope_regions",
     "slopes_over",
+    "split_half",
     "turning_point",
+    "unit_means",
     "wild_cluster_test",
     "within_bins",
+    "within_group_agreement",
 ]
 
 _ROOM = {
+    "CurveResult": "ex_cx.models.curve",
     "DynamicResult": "ex_cx.models.dynamic",
     "DynamicSpec": "ex_cx.models.dynamic_spec",
     "DynamicTerm": "ex_cx.models.dynamic_spec",
@@ -71,24 +92,34 @@ _ROOM = {
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",
     "SourceSpec": "ex_cx.linkage.schema",
+    "aggregation_report": "ex_cx.linkage.agreement",
     "check_guards": "ex_cx.robustness.guards",
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.compare",
+    "cronbach_alpha": "ex_cx.linkage.scales",
     "diagnose": "ex_cx.robustness.diagnostics",
     "effect_sizes": "ex_cx.models.magnitude",
+    "fit_curve": "ex_cx.models.curve",
     "fit_dynamic": "ex_cx.models.dynamic",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
+    "icc": "ex_cx.linkage.agreement",
+    "item_total": "ex_cx.linkage.scales",
     "link_sources": "ex_cx.linkage.link",
     "measure_source": "ex_cx.linkage.measure",
+    "omega_total": "ex_cx.linkage.scales",
     "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",
+    "respondents_needed": "ex_cx.linkage.agreement",
     "slope_regions": "ex_cx.models.shape",
     "slopes_over": "ex_cx.models.shape",
+    "split_half": "ex_cx.linkage.scales",
     "turning_point": "ex_cx.models.shape",
+    "unit_means": "ex_cx.linkage.agreement",
     "wild_cluster_test": "ex_cx.models.wild",
     "within_bins": "ex_cx.models.compare",
+    "within_group_agreement": "ex_cx.linkage.agreement",
 }
 
 

@@ -15,7 +15,7 @@ from ex_cx.linkage.metrics import (
     group_sum,
 )
 from ex_cx.linkage.periods import MISSING, period_positions
-from ex_cx.linkage.scales import score_scale
+from ex_cx.linkage.scales import halves_of, score_scale
 from ex_cx.linkage.schema import ANSWER_METRICS, MeasureSpec, SourceSpec
 from ex_cx.linkage.tenure import NEVER, attrition, retention
 from ex_cx.linkage.wording import counted
@@ -46,7 +46,27 @@ def measure_rows(
         out |= _named(name, shown)
         counts[name] = {"unit_periods": len(keys), "blank_answers": blank, **hidden}
         counts[name]["shown"] = int(shown["value"].notna().sum())
+        if measure.split_seed is not None:
+            out |= _halves(rows, spec, name, groups, len(keys))
     return pd.DataFrame(out), counts
+
+
+def _halves(
+    rows: pd.DataFrame, spec: SourceSpec, name: str, groups: np.ndarray, n: int
+) -> dict[str, np.ndarray]:
+    """The measure of two random halves of each group's answers, both shown or neither."""
+    measure = spec.measures[name]
+    answered = np.where(np.isnan(_answers(rows, spec, measure)), -1, groups)
+    half = halves_of(answered, np.random.default_rng(measure.split_seed))
+    both = [
+        _one_measure(rows, spec, measure, np.where(half == side, groups, -1), n)[0]
+        for side in (0, 1)
+    ]
+    few = np.minimum(both[0]["n"], both[1]["n"]).to_numpy() < spec.min_n
+    return {
+        f"{name}_half{at}": np.where(few, np.nan, values["value"])
+        for at, values in enumerate(both, start=1)
+    }
 
 
 def _one_measure(
@@ -235,4 +255,5 @@ def definition(measure: MeasureSpec, spec: SourceSpec) -> str:
         "count": "number of rows",
     }
     few = f"; missing below {spec.min_n} respondents" if measure.metric in ANSWER_METRICS else ""
-    return texts[measure.metric] + few
+    split = "" if measure.split_seed is None else "; also of two random halves of the respondents"
+    return texts[measure.metric] + few + split

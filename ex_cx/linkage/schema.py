@@ -67,8 +67,11 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "count": (),
 }
 _OPTIONAL: dict[str, tuple[str, ...]] = {
-    "scale_mean": ("reverse", "min_share"),
-    "mean": ("low", "high"),
+    "nps": ("split_seed",),
+    "effort": ("split_seed",),
+    "scale_mean": ("reverse", "min_share", "split_seed"),
+    "mean": ("low", "high", "split_seed"),
+    "share": ("split_seed",),
     "fcr": ("score", "positive", "customer", "days"),
     "attrition": ("exit_type", "types"),
     "retention": ("weight", "window"),
@@ -143,6 +146,9 @@ class MeasureSpec:
     start, end, weight, window : dates of an account, what it counts for (such as revenue; none:
         each counts 1), periods it must be kept.
     numerator, denominator, per : columns summed before dividing, and a factor such as 100.
+    split_seed : with it, `<measure>_half1` and `_half2` are added: the measure of two random
+        halves of each unit's respondents, which instrument each other (see `split_half`); the
+        same seed and file give the same halves.
 
     Source: METHODS.md section 1.
     """
@@ -171,6 +177,7 @@ class MeasureSpec:
     numerator: str = ""
     denominator: str = ""
     per: float = 1.0
+    split_seed: int | None = None
 
     def __post_init__(self) -> None:
         if self.metric not in get_args(Metric):
