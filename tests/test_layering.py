@@ -21,7 +21,9 @@ MODEL_USES = {  # specs have modules of their own; the others compare or test a 
     "wild": {"spec", "regress"},
     "magnitude": {"regress"},
     "mediation": {"mediation_spec"},
-    "shape": {"regress"},
+    "shape": {"spec", "regress"},
+    "curve": {"spec", "regress", "shape"},
+    "lags": {"spec", "regress"},
 }
 LEVEL = {room: len(ROOMS) - at for at, room in enumerate(ROOMS)} | {"results": 0, "errors": 0}
 MODULES = sorted(PACKAGE.rglob("*.py"))

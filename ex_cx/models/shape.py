@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from ex_cx.errors import InferenceError, SpecError, nearest
+from ex_cx.estimation.design import DesignTerm, term_values
 from ex_cx.estimation.inference import check_level, t_interval, t_p_values
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.regress import PanelResult, compress_panel
+from ex_cx.models.regress import PanelResult, PanelSpec, compress_panel
+from ex_cx.models.spec import term_name
 
-__all__ = ["TurningPoint", "slope_regions", "slopes_over", "turning_point"]
+__all__ = ["TurningPoint", "rows_used", "slope_regions", "slopes_over", "turning_point"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,7 @@ def turning_point(
     ----------
     panel : the rows that `result` was fitted to.
     result : from `fit_panel` with both `exposure` and `exposure^2` among its terms.
+    exposure : the column, without the lag that the spec gives it.
 
     Raises
     ------
@@ -66,7 +69,9 @@ def turning_point(
     """
     check_level(conf_level)
     first, second = (_position(result, name) for name in (exposure, f"{exposure}^2"))
-    values = compress_panel(panel, result.spec).design.columns[first + 1]
+    spec = result.spec
+    term = DesignTerm(exposure, spec.lag if exposure in spec.exposures else 0)
+    values = term_values(panel, term)[rows_used(panel, spec)]
     low, high = float(values.min()), float(values.max())
     slopes = [_slope(result, first, second, 2 * end) for end in (low, high)]
     linear, square = result.coef[first], result.coef[second]
@@ -77,7 +82,7 @@ def turning_point(
         else 1.0
         for (slope, error), direction in zip(slopes, (-sign, sign), strict=True)
     ]
-    ends = _fieller(result, first, second, conf_level)
+    ends = _fieller(result, exposure, float(-linear / (2 * square)), conf_level)
     return TurningPoint(
         term=exposure,
         point=float(-linear / (2 * square)),
@@ -164,11 +169,10 @@ def slope_regions(
 
 
 def _fieller(
-    result: PanelResult, first: int, second: int, conf_level: float
+    result: PanelResult, exposure: str, point: float, conf_level: float
 ) -> tuple[float, float]:
     """Values at which the slope's interval ends hold zero, if they bound the turning point."""
-    ends = slope_regions(result, result.terms[first], result.terms[first], conf_level=conf_level)
-    point = -result.coef[first] / (2 * result.coef[second])
+    ends = slope_regions(result, exposure, exposure, conf_level=conf_level)
     if len(ends) == 2 and ends[0] < point < ends[1]:
         return ends[0], ends[1]
     return -np.inf, np.inf
@@ -180,8 +184,9 @@ def _moderated(result: PanelResult, exposure: str, moderator: str) -> tuple[int,
     if moderator == exposure:
         return first, _position(result, f"{exposure}^2"), 2.0
     product = f"{exposure}:{moderator}"
-    if product not in result.terms and f"{moderator}:{exposure}" in result.terms:
-        product = f"{moderator}:{exposure}"
+    turned = f"{moderator}:{exposure}"
+    if turned in (*result.spec.exposures, *result.spec.controls):
+        product = turned
     return first, _position(result, product), 1.0
 
 
@@ -199,9 +204,22 @@ def _slope(result: PanelResult, first: int, second: int, factor: float) -> tuple
 
 
 def _position(result: PanelResult, term: str) -> int:
-    if term not in result.terms:
+    """Of a term's coefficient, whichever lag the spec gives it."""
+    named = term_name(term, result.spec)
+    if named not in result.terms:
         raise SpecError(
-            f"There is no coefficient {term!r} among {', '.join(result.terms)}."
-            f"{nearest(term, result.terms)} Add it to the spec's exposures or controls."
+            f"There is no coefficient {named!r} among {', '.join(result.terms)}."
+            f"{nearest(named, result.terms)} Add it to the spec's exposures or controls."
         )
-    return result.terms.index(term)
+    return result.terms.index(named)
+
+
+def rows_used(panel: Panel, spec: PanelSpec) -> np.ndarray:
+    """Rows of the panel behind an estimate, shape (n,), whatever the estimator makes of them.
+
+    Estimators that average or demean rows (between, random) use those of `pooled`; for
+    first differences it is the later row of each pair.
+    """
+    if spec.estimator not in ("within", "first_difference"):
+        spec = replace(spec, estimator="pooled")
+    return compress_panel(panel, spec).design.source
