@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ex_cx.errors import InferenceError
+from ex_cx.estimation.conventions import Match, Sizes, Vcov, small_sample
 from ex_cx.estimation.equation import Equation, check_resampling
-from ex_cx.estimation.inference import (
-    cluster_factor,
-    jackknife_vcov,
-    sandwich,
-    solve_equation,
-)
+from ex_cx.estimation.inference import jackknife_vcov, sandwich, solve_equation
 from ex_cx.estimation.moments import ClusterMoments
 
-__all__ = ["Covariance", "Rows", "Vcov", "bartlett", "covariance"]
+__all__ = ["Covariance", "Rows", "bartlett", "covariance"]
 
 VANISHED = 1e-16
 """A clustered variance below this share of the unadjusted one is round-off."""
-
-Vcov = Literal["unadjusted", "robust", "cluster", "cluster_two_way", "driscoll_kraay", "jackknife"]
 
 
 class Rows(NamedTuple):
@@ -56,7 +50,12 @@ class Covariance(NamedTuple):
 
 
 def covariance(
-    kind: Vcov, moments: ClusterMoments, equation: Equation, regressors: list[int], rows: Rows
+    kind: Vcov,
+    moments: ClusterMoments,
+    equation: Equation,
+    regressors: list[int],
+    rows: Rows,
+    match: Match = "fixest",
 ) -> Covariance:
     """Covariance of the coefficients of one equation.
 
@@ -66,6 +65,7 @@ def covariance(
         driscoll_kraay (across units and over time, Bartlett), jackknife (CR3).
     moments, equation, regressors : the equation and the positions of its regressors.
     rows : charges, and each row's period.
+    match : the package whose small-sample factor to use; see `ex_cx.estimation.conventions`.
 
     Raises
     ------
@@ -73,39 +73,56 @@ def covariance(
 
     Notes
     -----
-    Two-way: sum of both one-way matrices less that of their intersection, all with G the smaller
-    number of clusters, and 1 charged for effects nested in either; negative eigenvalues are set to
-    zero. Source: Cameron, Gelbach and Miller (2011), JBES 29(2), 238-249.
-    Driscoll-Kraay: bandwidth floor(4 (T/100)^(2/9)), factor T/(T-1) (n-1)/(n-k-k_absorbed) with
-    period effects nested. Source: Driscoll and Kraay (1998), REStat 80(4), 549-560.
+    Two-way: sum of both one-way matrices less that of their intersection; negative eigenvalues are
+    set to zero (linearmodels keeps them). Source: Cameron, Gelbach and Miller (2011), JBES 29(2),
+    238-249. Driscoll-Kraay: bandwidth floor(4 (T/100)^(2/9)), by calendar.
+    Source: Driscoll and Kraay (1998), REStat 80(4), 549-560.
     """
-    n, p = moments.rows.n_obs, len(regressors)
+    periods = rows.periods if kind in ("cluster_two_way", "driscoll_kraay") else None
+    sizes = Sizes(
+        n=moments.rows.n_obs,
+        p=len(regressors),
+        nested=rows.nested,
+        levels=rows.levels,
+        period_levels=rows.period_levels,
+        n_clusters=moments.n_clusters,
+        n_periods=0 if periods is None else len(np.unique(periods)),
+    )
+    lags, warning = "", ""
     if kind == "jackknife":
-        return _jackknife(moments, equation, regressors)
-    if kind == "cluster":
-        factor = cluster_factor(moments.n_clusters, n, p, rows.nested)
-        text = (
-            "CR1: G/(G-1) * (n-1)/(n - k - k_absorbed), effects nested in clusters cost 1; t(G-1)"
-        )
-        vcov = factor * sandwich(equation.bread, equation.scores)
-        _refuse_vanishing(vcov, equation, n, f"{moments.n_clusters} clusters")
-        return Covariance(vcov, moments.n_clusters - 1, text)
-    if kind == "cluster_two_way":
-        return _two_way(moments, equation, regressors, rows)
-    if kind == "driscoll_kraay":
-        return _driscoll_kraay(moments, equation, regressors, rows)
-    df = n - p - rows.levels
-    if df < 1:
-        raise InferenceError(
-            f"{n} rows cannot carry {p} coefficients and {rows.levels} absorbed levels. Add rows, "
-            "or absorb fewer effects."
-        )
-    if kind == "unadjusted":
-        text = "unadjusted: rss / (n - k - absorbed levels); t on the same"
-        return Covariance(equation.rss / df * equation.bread, df, text)
-    meat = sandwich(equation.bread, row_scores(moments, equation, regressors))
-    text = "HC1: n / (n - k - absorbed levels); t on the same"
-    return Covariance(n / df * meat, df, text)
+        meat = _jackknife(moments, equation, regressors, about_mean=match == "stata")
+    elif kind == "unadjusted":
+        meat = equation.rss * equation.bread
+    elif kind == "cluster":
+        meat = sandwich(equation.bread, equation.scores)
+    else:
+        scores = row_scores(moments, equation, regressors)
+        if periods is None:
+            meat = sandwich(equation.bread, scores)
+        elif kind == "cluster_two_way":
+            clip = match != "linearmodels"
+            meat, warning = _two_way(scores, equation.bread, moments, periods, clip=clip)
+        else:
+            bandwidth = _bandwidth(sizes.n_periods)
+            lags = f"Driscoll-Kraay: Bartlett, {bandwidth} lags by calendar, "
+            by_period = _sums(scores, periods - periods.min())
+            meat = equation.bread @ bartlett(by_period, bandwidth) @ equation.bread
+    factor, df_t, text = small_sample(kind, match, sizes)
+    vcov = factor * meat
+    if kind in ("cluster", "cluster_two_way"):
+        groups = f"{sizes.n_clusters} clusters"
+        if kind == "cluster_two_way":
+            groups += f" and {sizes.n_periods} periods"
+        _refuse_vanishing(vcov, equation, sizes.n, groups)
+    return Covariance(vcov, df_t, f"{lags}{text}{_named(kind, match)}", warning)
+
+
+def _named(kind: Vcov, match: Match) -> str:
+    """Whose convention it is; the jackknife of the default is nobody's default."""
+    names = {"stata": "Stata's xtreg", "clubsandwich": "clubSandwich"}
+    if kind == "jackknife" and match == "fixest":
+        return ""
+    return f" (as {names.get(match, match)})"
 
 
 def _refuse_vanishing(vcov: np.ndarray, equation: Equation, n: int, groups: str) -> None:
@@ -141,71 +158,50 @@ def bartlett(scores: np.ndarray, bandwidth: int) -> np.ndarray:
     return total
 
 
-def _jackknife(moments: ClusterMoments, equation: Equation, regressors: list[int]) -> Covariance:
+def _jackknife(
+    moments: ClusterMoments, equation: Equation, regressors: list[int], *, about_mean: bool
+) -> np.ndarray:
+    """Sum over clusters of (b_g - c)(b_g - c)', c the estimate or the mean of the b_g."""
     check_resampling(equation)
-    left_out = solve_equation(
-        moments.leave_one_out(), _outcome(equation), regressors, moments.before
-    )
-    text = "CR3: leave one cluster out, (G-1)/G, all effects re-estimated; t(G-1)"
-    return Covariance(jackknife_vcov(left_out, equation.coef), moments.n_clusters - 1, text)
-
-
-def _outcome(equation: Equation) -> int:
-    return int(np.flatnonzero(equation.contrast == 1.0)[0])
+    outcome = int(np.flatnonzero(equation.contrast == 1.0)[0])
+    left_out = solve_equation(moments.leave_one_out(), outcome, regressors, moments.before)
+    centre = left_out.mean(axis=0) if about_mean else equation.coef
+    g = len(left_out)
+    return jackknife_vcov(left_out, centre) * (g / (g - 1))
 
 
 def _two_way(
-    moments: ClusterMoments, equation: Equation, regressors: list[int], rows: Rows
-) -> Covariance:
-    scores = row_scores(moments, equation, regressors)
-    n, p = scores.shape
+    scores: np.ndarray,
+    bread: np.ndarray,
+    moments: ClusterMoments,
+    periods: np.ndarray,
+    *,
+    clip: bool,
+) -> tuple[np.ndarray, str]:
     starts = moments.rows.cluster_starts
-    clusters = np.repeat(np.arange(len(starts)), np.diff(starts, append=n))
-    codes = np.unique(rows.periods, return_inverse=True)[1]
-    t = int(codes.max()) + 1
-    smaller = min(len(starts), t)
-    charged = 1 if rows.levels else 0
-    factor = cluster_factor(smaller, n, p, charged)
-    both = np.unique(clusters * t + codes, return_inverse=True)[1]
+    clusters = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(scores)))
+    codes = np.unique(periods, return_inverse=True)[1]
+    both = np.unique(clusters * (int(codes.max()) + 1) + codes, return_inverse=True)[1]
     by_cluster, by_period, by_both = (
-        sandwich(equation.bread, _sums(scores, code)) for code in (clusters, codes, both)
+        sandwich(bread, _sums(scores, code)) for code in (clusters, codes, both)
     )
-    vcov = factor * (by_cluster + by_period - by_both)
+    vcov = by_cluster + by_period - by_both
     values, vectors = np.linalg.eigh(vcov)
-    warning = ""
-    if values[0] < 0:
-        vcov = (vectors * np.maximum(values, 0)) @ vectors.T
-        warning = "the two-way covariance had a negative eigenvalue, which was set to zero"
-    _refuse_vanishing(vcov, equation, n, f"{len(starts)} clusters and {t} periods")
-    text = (
-        "two-way CR1 by cluster and period: G the smaller number, (n-1)/(n - k - k_absorbed), "
-        "effects nested in either cost 1 together; t(G-1)"
-    )
-    return Covariance(vcov, smaller - 1, text, warning)
+    if values[0] >= 0:
+        return vcov, ""
+    if not clip:
+        return vcov, "the two-way covariance has a negative eigenvalue"
+    clipped = (vectors * np.maximum(values, 0)) @ vectors.T
+    return clipped, "the two-way covariance had a negative eigenvalue, which was set to zero"
 
 
-def _driscoll_kraay(
-    moments: ClusterMoments, equation: Equation, regressors: list[int], rows: Rows
-) -> Covariance:
-    scores = row_scores(moments, equation, regressors)
-    n, p = scores.shape
-    periods = rows.periods - rows.periods.min()
-    t = len(np.unique(periods))
-    if t < 5:
+def _bandwidth(n_periods: int) -> int:
+    if n_periods < 5:
         raise InferenceError(
-            f"Driscoll-Kraay errors need at least 5 periods; the rows used have {t}. Use "
+            f"Driscoll-Kraay errors need at least 5 periods; the rows used have {n_periods}. Use "
             "vcov='cluster'."
         )
-    by_period = _sums(scores, periods)
-    bandwidth = int(np.floor(4 * (t / 100) ** (2 / 9)))
-    long_run = bartlett(by_period, bandwidth)
-    factor = cluster_factor(t, n, p, rows.levels - rows.period_levels)
-    vcov = factor * equation.bread @ long_run @ equation.bread
-    text = (
-        f"Driscoll-Kraay: Bartlett, {bandwidth} lags by calendar, T/(T-1) * (n-1)/(n - k - "
-        "k_absorbed), period effects nested; t(T-1)"
-    )
-    return Covariance(vcov, t - 1, text)
+    return int(np.floor(4 * (n_periods / 100) ** (2 / 9)))
 
 
 def _sums(scores: np.ndarray, codes: np.ndarray, length: int | None = None) -> np.ndarray:

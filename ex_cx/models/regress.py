@@ -47,7 +47,7 @@ class PanelResult(Result):
     condition_number : of the regressors net of the effects, each scaled to unit length.
     n_obs, n_units, n_periods, n_clusters : used.
     rows_in : rows of the panel; `lost` : reason -> rows not used.
-    convention : the small-sample convention, in words.
+    convention : the small-sample convention in words, and the package that has it.
     warnings : what makes a right number fragile.
     """
 
@@ -135,12 +135,13 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
 
     Notes
     -----
-    CR1 factor G/(G-1) * (n-1)/(n-k-k_absorbed): absorbed effects nested in clusters cost 1, others
-    their levels minus one; t on G-1 degrees of freedom. HC1 and unadjusted errors charge every
-    absorbed level. CR3 is the leave-one-cluster-out jackknife with (G-1)/G. Two-way and
-    Driscoll-Kraay errors: see `ex_cx.estimation.covariance`. Random effects: variance components
-    by Swamy and Arora, taken as known by the errors; correlated_random adds the unit means of the
-    terms, whose coefficients `<term>_between` are the contextual effects (between less within).
+    With the default `match`: CR1 factor G/(G-1) * (n-1)/(n-k-k_absorbed), absorbed effects nested
+    in clusters cost 1, others their levels minus one; t on G-1 degrees of freedom. HC1 and
+    unadjusted errors charge every absorbed level. CR3 is the leave-one-cluster-out jackknife with
+    (G-1)/G. Other kinds and packages: `ex_cx.estimation.covariance` and `.conventions`. Random
+    effects: variance components by Swamy and Arora, taken as known by the errors;
+    correlated_random adds the unit means of the terms, whose coefficients `<term>_between` are the
+    contextual effects (between less within).
     Source: Cameron and Miller (2015), J. Human Resources 50(2), 317-372; Mundlak (1978),
     Econometrica 46(1), 69-85.
 
@@ -159,9 +160,13 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     compressed = compress_panel(panel, spec)
     equation = compressed.equation()
     design, n_terms = compressed.design, len(compressed.terms)
-    kind = spec.vcov
     found = covariance(
-        kind, compressed.moments, equation, compressed.regressors, _charges(panel, compressed)
+        spec.vcov,
+        compressed.moments,
+        equation,
+        compressed.regressors,
+        _charges(panel, compressed),
+        spec.match,
     )
     explained = _explainable(compressed)
     return PanelResult(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ex_cx.errors import SpecError, nearest
-from ex_cx.estimation.covariance import Vcov
+from ex_cx.estimation.conventions import Match, Vcov, check_match
 from ex_cx.estimation.design import term_columns
 from ex_cx.linkage.panel import Panel
 
@@ -46,6 +46,8 @@ class PanelSpec:
     cluster : column of which each value holds whole units; None means the panel's own, or the unit.
     weights : column; None means the panel's own. Only their ratios matter: a row of weight 2 counts
         as much as two in the estimate, and as one row in n and in degrees of freedom.
+    match : the package whose small-sample factor and degrees of freedom the errors take: fixest,
+        stata (xtreg, fe), linearmodels, clubsandwich; see `ex_cx.estimation.conventions`.
     """
 
     outcome: str
@@ -57,6 +59,7 @@ class PanelSpec:
     vcov: Vcov = "cluster"
     cluster: str | None = None
     weights: str | None = None
+    match: Match = "fixest"
 
 
 def term_name(term: str, spec: PanelSpec) -> str:
@@ -86,6 +89,8 @@ def check_spec(panel: Panel, spec: PanelSpec) -> None:
                 f"{name}={value!r} is not one of {', '.join(allowed)}.{nearest(value, allowed)}"
             )
     _check_combination(panel, spec)
+    absorbs_unit = spec.estimator == "within" and "unit" in spec.absorb
+    check_match(spec.match, spec.vcov, spec.estimator, absorbs_unit=absorbs_unit)
     if isinstance(spec.exposures, str) or isinstance(spec.controls, str):
         raise SpecError("exposures and controls are tuples of terms: write ('x',), not 'x'.")
     if not spec.exposures:

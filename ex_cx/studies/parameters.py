@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, overload
 from pydantic import BeforeValidator, Field, field_validator
 
 from ex_cx.errors import ParameterError, nearest
-from ex_cx.estimation.covariance import Vcov
+from ex_cx.estimation.conventions import Vcov
 from ex_cx.models.compare import COMPARED
 from ex_cx.models.spec import Estimator
 from ex_cx.studies.validation import Strict, check, shown, spelled

@@ -473,10 +473,10 @@ def test_result_presents_what_it_stores():
 def test_conventions_are_stated():
     stated = {v: _fit(_rows(), replace(SPEC, vcov=v)).glance()["convention"][0] for v in VCOVS}
     assert stated == {
-        "unadjusted": "unadjusted: rss / (n - k - absorbed levels); t on the same",
-        "robust": "HC1: n / (n - k - absorbed levels); t on the same",
+        "unadjusted": "unadjusted: rss / (n - k - absorbed levels); t on the same (as fixest)",
+        "robust": "HC1: n / (n - k - absorbed levels); t on the same (as fixest)",
         "cluster": "CR1: G/(G-1) * (n-1)/(n - k - k_absorbed), effects nested in clusters cost 1; "
-        "t(G-1)",
+        "t(G-1) (as fixest)",
         "jackknife": "CR3: leave one cluster out, (G-1)/G, all effects re-estimated; t(G-1)",
     }
 

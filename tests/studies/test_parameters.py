@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from ex_cx.errors import ParameterError
-from ex_cx.estimation.covariance import Vcov
+from ex_cx.estimation.conventions import Vcov
 from ex_cx.models.spec import Estimator
 from ex_cx.studies.parameters import NOTEBOOKS, PanelRegressionParameters, check_parameters
 

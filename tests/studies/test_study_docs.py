@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from ex_cx.estimation.covariance import Vcov
+from ex_cx.estimation.conventions import Vcov
 from ex_cx.linkage.linkspec import DeriveSpec, LinkSpec, WhereSpec
 from ex_cx.linkage.schema import Frequency, MeasureSpec, Metric, ReadSpec, SourceSpec
 from ex_cx.models.spec import Estimator
