@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from ex_cx.models.magnitude import effect_sizes, predict_change
     from ex_cx.models.mediation import MediationResult, fit_mediation
     from ex_cx.models.mediation_spec import MediationSpec
+    from ex_cx.models.rate import RateResult, fit_rate
+    from ex_cx.models.rate_spec import RateSpec
     from ex_cx.models.regress import PanelResult, fit_panel
     from ex_cx.models.shape import slope_regions, slopes_over, turning_point
     from ex_cx.models.spec import PanelSpec
@@ -49,6 +51,8 @@ __all__ = [
     "Panel",
     "PanelResult",
     "PanelSpec",
+    "RateResult",
+    "RateSpec",
     "SourceSpec",
     "aggregation_report",
     "check_guards",
@@ -62,6 +66,7 @@ __all__ = [
     "fit_dynamic",
     "fit_mediation",
     "fit_panel",
+    "fit_rate",
     "icc",
     "item_total",
     "link_sources",
@@ -91,6 +96,8 @@ _ROOM = {
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",
+    "RateResult": "ex_cx.models.rate",
+    "RateSpec": "ex_cx.models.rate_spec",
     "SourceSpec": "ex_cx.linkage.schema",
     "aggregation_report": "ex_cx.linkage.agreement",
     "check_guards": "ex_cx.robustness.guards",
@@ -104,6 +111,7 @@ _ROOM = {
     "fit_dynamic": "ex_cx.models.dynamic",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_panel": "ex_cx.models.regress",
+    "fit_rate": "ex_cx.models.rate",
     "icc": "ex_cx.linkage.agreement",
     "item_total": "ex_cx.linkage.scales",
     "link_sources": "ex_cx.linkage.link",

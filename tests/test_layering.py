@@ -24,6 +24,10 @@ MODEL_USES = {  # specs have modules of their own; the others compare or test a 
     "shape": {"spec", "regress"},
     "curve": {"spec", "regress", "shape"},
     "lags": {"spec", "regress"},
+    "rate": {"rate_spec", "rate_rows"},
+    "rate_rows": {"rate_spec"},
+    "precision": {"spec", "regress"},
+    "promoters": {"spec", "regress"},
 }
 LEVEL = {room: len(ROOMS) - at for at, room in enumerate(ROOMS)} | {"results": 0, "errors": 0}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -11,7 +11,7 @@ from ex_cx.errors import InferenceError, RankError
 from ex_cx.estimation.design import Design
 from ex_cx.estimation.inference import DEPENDENT
 
-__all__ = ["Components", "RandomRows", "random_rows", "swamy_arora"]
+__all__ = ["Components", "RandomRows", "independent_columns", "random_rows", "swamy_arora"]
 
 
 class Components(NamedTuple):
