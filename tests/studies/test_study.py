@@ -172,7 +172,7 @@ def test_several_problems_come_at_once(study_file):
             (
                 "linked.yaml, line 14: data.sources.customers.measures.cx_nps: The metric 'nps' "
                 "does "
-                "not use 'items'. It takes: score."
+                "not use 'items'. It takes: score, split_seed."
             ),
         ),
         (
