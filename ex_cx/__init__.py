@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
     from ex_cx.models.magnitude import effect_sizes, predict_change
-    from ex_cx.models.mediation import MediationResult, fit_mediation
+    from ex_cx.models.mediation import fit_mediation
+    from ex_cx.models.mediation_result import MediationResult
     from ex_cx.models.mediation_spec import MediationSpec
+    from ex_cx.models.precision import PrecisionWeights, compare_precision, precision_weights
+    from ex_cx.models.promoters import PromoterResult, split_nps
     from ex_cx.models.rate import RateResult, fit_rate
     from ex_cx.models.rate_spec import RateSpec
     from ex_cx.models.regress import PanelResult, fit_panel
@@ -51,6 +54,8 @@ __all__ = [
     "Panel",
     "PanelResult",
     "PanelSpec",
+    "PrecisionWeights",
+    "PromoterResult",
     "RateResult",
     "RateSpec",
     "SourceSpec",
@@ -59,6 +64,7 @@ __all__ = [
     "check_mediation_guards",
     "check_table",
     "compare_estimators",
+    "compare_precision",
     "cronbach_alpha",
     "diagnose",
     "effect_sizes",
@@ -72,12 +78,14 @@ __all__ = [
     "link_sources",
     "measure_source",
     "omega_total",
+    "precision_weights",
     "predict_change",
     "read_table",
     "respondents_needed",
     "slope_regions",
     "slopes_over",
     "split_half",
+    "split_nps",
     "turning_point",
     "unit_means",
     "wild_cluster_test",
@@ -91,11 +99,13 @@ _ROOM = {
     "DynamicSpec": "ex_cx.models.dynamic_spec",
     "DynamicTerm": "ex_cx.models.dynamic_spec",
     "MeasureSpec": "ex_cx.linkage.schema",
-    "MediationResult": "ex_cx.models.mediation",
+    "MediationResult": "ex_cx.models.mediation_result",
     "MediationSpec": "ex_cx.models.mediation_spec",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",
+    "PrecisionWeights": "ex_cx.models.precision",
+    "PromoterResult": "ex_cx.models.promoters",
     "RateResult": "ex_cx.models.rate",
     "RateSpec": "ex_cx.models.rate_spec",
     "SourceSpec": "ex_cx.linkage.schema",
@@ -104,6 +114,7 @@ _ROOM = {
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.compare",
+    "compare_precision": "ex_cx.models.precision",
     "cronbach_alpha": "ex_cx.linkage.scales",
     "diagnose": "ex_cx.robustness.diagnostics",
     "effect_sizes": "ex_cx.models.magnitude",
@@ -117,12 +128,14 @@ _ROOM = {
     "link_sources": "ex_cx.linkage.link",
     "measure_source": "ex_cx.linkage.measure",
     "omega_total": "ex_cx.linkage.scales",
+    "precision_weights": "ex_cx.models.precision",
     "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",
     "respondents_needed": "ex_cx.linkage.agreement",
     "slope_regions": "ex_cx.models.shape",
     "slopes_over": "ex_cx.models.shape",
     "split_half": "ex_cx.linkage.scales",
+    "split_nps": "ex_cx.models.promoters",
     "turning_point": "ex_cx.models.shape",
     "unit_means": "ex_cx.linkage.agreement",
     "wild_cluster_test": "ex_cx.models.wild",
