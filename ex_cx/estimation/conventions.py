@@ -13,6 +13,7 @@ effects of L levels in all (the constant counted), of which errors by unit charg
 
 `unadjusted` is rss/(n-k-L) and `robust` n/(n-k-L) in all that have them. The jackknife under
 "fixest", which has none, is MacKinnon, Nielsen and Webb's CV3: (G-1)/G about the estimate.
+`bias_reduced` (CR2) is clubSandwich's and has no factor, so `small_sample` does not know it.
 fixest: R fixest 0.12 and later, `ssc()` as it comes (K.fixef "nonnested", G.df "min").
 stata: `xtreg, fe` of Stata 17, period effects as dummies, and `regress` without unit effects;
 `xtreg, fe vce(robust)` is `vce(cluster)`, and jackknife is `vce(jackknife)` by cluster.
@@ -33,7 +34,15 @@ from ex_cx.estimation.inference import cluster_factor
 
 __all__ = ["Match", "Sizes", "SmallSample", "Vcov", "check_match", "small_sample"]
 
-Vcov = Literal["unadjusted", "robust", "cluster", "cluster_two_way", "driscoll_kraay", "jackknife"]
+Vcov = Literal[
+    "unadjusted",
+    "robust",
+    "cluster",
+    "cluster_two_way",
+    "driscoll_kraay",
+    "jackknife",
+    "bias_reduced",
+]
 Match = Literal["fixest", "stata", "linearmodels", "clubsandwich"]
 
 _HAS: dict[Match, tuple[str, tuple[str, ...]]] = {
@@ -43,7 +52,7 @@ _HAS: dict[Match, tuple[str, tuple[str, ...]]] = {
         "linearmodels",
         ("unadjusted", "robust", "cluster", "cluster_two_way", "driscoll_kraay"),
     ),
-    "clubsandwich": ("clubSandwich", ("cluster", "jackknife")),
+    "clubsandwich": ("clubSandwich", ("cluster", "jackknife", "bias_reduced")),
 }
 _MATCHED = ("pooled", "within", "first_difference")
 

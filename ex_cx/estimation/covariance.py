@@ -11,11 +11,14 @@ from ex_cx.estimation.conventions import Match, Sizes, Vcov, small_sample
 from ex_cx.estimation.equation import Equation, check_resampling
 from ex_cx.estimation.inference import jackknife_vcov, sandwich, solve_equation
 from ex_cx.estimation.moments import ClusterMoments
+from ex_cx.estimation.reduced_bias import bias_reduced
 
 __all__ = ["Covariance", "Rows", "bartlett", "covariance"]
 
 VANISHED = 1e-16
 """A clustered variance below this share of the unadjusted one is round-off."""
+FEW_DEGREES = 4
+"""Satterthwaite's t is known to reject too often below this (Tipton 2015, Psych. Methods 20)."""
 
 
 class Rows(NamedTuple):
@@ -41,10 +44,13 @@ class Rows(NamedTuple):
 
 
 class Covariance(NamedTuple):
-    """A covariance, its degrees of freedom for t, its convention, and what makes it fragile."""
+    """A covariance, its degrees of freedom for t, its convention, and what makes it fragile.
+
+    `df_t` is one number, or one for each coefficient, shape (p,).
+    """
 
     vcov: np.ndarray
-    df_t: int
+    df_t: float | np.ndarray
     convention: str
     warning: str = ""
 
@@ -62,7 +68,8 @@ def covariance(
     Parameters
     ----------
     kind : unadjusted, robust (HC1), cluster (CR1), cluster_two_way (by cluster and period),
-        driscoll_kraay (across units and over time, Bartlett), jackknife (CR3).
+        driscoll_kraay (across units and over time, Bartlett), jackknife (CR3), bias_reduced
+        (CR2, rows without weights).
     moments, equation, regressors : the equation and the positions of its regressors.
     rows : charges, and each row's period.
     match : the package whose small-sample factor to use; see `ex_cx.estimation.conventions`.
@@ -78,6 +85,8 @@ def covariance(
     238-249. Driscoll-Kraay: bandwidth floor(4 (T/100)^(2/9)), by calendar.
     Source: Driscoll and Kraay (1998), REStat 80(4), 549-560.
     """
+    if kind == "bias_reduced":
+        return _bias_reduced(moments, equation, regressors)
     periods = rows.periods if kind in ("cluster_two_way", "driscoll_kraay") else None
     sizes = Sizes(
         n=moments.rows.n_obs,
@@ -134,6 +143,28 @@ def _refuse_vanishing(vcov: np.ndarray, equation: Equation, n: int, groups: str)
             f"with {groups} the scores cancel, so that they say nothing. Use more clusters, absorb "
             "fewer effects, or use vcov='robust'."
         )
+
+
+def _bias_reduced(moments: ClusterMoments, equation: Equation, regressors: list[int]) -> Covariance:
+    g = moments.n_clusters
+    if g < 2:
+        raise InferenceError(
+            f"Clustered errors need at least 2 clusters; the rows used have {g}. Add clusters, or "
+            "choose vcov='robust' and say why rows are independent."
+        )
+    vcov, df = bias_reduced(moments, equation, regressors)
+    _refuse_vanishing(vcov, equation, moments.rows.n_obs, f"{g} clusters")
+    text = (
+        "CR2: residuals corrected for the leverage of their cluster, all effects absorbed, no "
+        "factor; t on Satterthwaite's degrees of freedom of each term (as clubSandwich)"
+    )
+    warning = ""
+    if df.min() < FEW_DEGREES:
+        warning = (
+            f"{df.min():.1f} degrees of freedom by Satterthwaite, fewer than {FEW_DEGREES}: the "
+            "clusters that carry an estimate are too few for its t; compare `wild_cluster_test`"
+        )
+    return Covariance(vcov, df, text, warning)
 
 
 def row_scores(moments: ClusterMoments, equation: Equation, regressors: list[int]) -> np.ndarray:

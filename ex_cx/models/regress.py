@@ -42,7 +42,9 @@ class PanelResult(Result):
     coef : shape (k,), outcome units per one unit of the term.
     vcov : shape (k, k), of the kind `spec.vcov`.
     df_t : degrees of freedom for t: clusters minus one, or rows minus parameters where errors are
-        unadjusted or robust.
+        unadjusted or robust. Where terms differ, the smallest of theirs, which sums and products
+        of coefficients use.
+    df_by_term : shape (k,), each term's degrees of freedom.
     r2 : share of the outcome's variance, net of the effects, that the terms account for.
     condition_number : of the regressors net of the effects, each scaled to unit length.
     n_obs, n_units, n_periods, n_clusters : used.
@@ -55,7 +57,8 @@ class PanelResult(Result):
     terms: tuple[str, ...]
     coef: np.ndarray
     vcov: np.ndarray
-    df_t: int
+    df_t: float
+    df_by_term: np.ndarray
     r2: float
     condition_number: float
     n_obs: int
@@ -72,14 +75,14 @@ class PanelResult(Result):
         std_error = np.sqrt(np.diag(self.vcov))
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = self.coef / std_error
-        low, high = t_interval(self.coef, std_error, self.df_t, conf_level)
+        low, high = t_interval(self.coef, std_error, self.df_by_term, conf_level)
         return pd.DataFrame(
             {
                 "term": list(self.terms),
                 "estimate": self.coef,
                 "std_error": std_error,
                 "statistic": statistic,
-                "p_value": t_p_values(statistic, self.df_t),
+                "p_value": t_p_values(statistic, self.df_by_term),
                 "conf_low": low,
                 "conf_high": high,
                 "conf_level": conf_level,
@@ -174,7 +177,8 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
         terms=compressed.terms,
         coef=equation.coef[:n_terms],
         vcov=found.vcov[:n_terms, :n_terms],
-        df_t=found.df_t,
+        df_t=np.min(found.df_t).item(),
+        df_by_term=np.broadcast_to(found.df_t, len(compressed.regressors))[:n_terms],
         r2=1 - equation.rss / explained if explained > 0 else np.nan,
         condition_number=equation.condition_number,
         convention=found.convention,
@@ -252,6 +256,7 @@ def _fit_cross_sections(panel: Panel, spec: PanelSpec) -> PanelResult:
         coef=found.coef,
         vcov=found.vcov,
         df_t=periods - 1,
+        df_by_term=np.full(len(found.coef), periods - 1),
         r2=np.nan,
         condition_number=np.nan,
         convention=(

@@ -42,7 +42,8 @@ class PanelSpec:
     absorb : effects taken out by within and first_difference.
     lag : periods by which exposures precede the outcome, by calendar.
     vcov : unadjusted, robust (HC1), cluster (CR1), cluster_two_way (cluster and period),
-        driscoll_kraay (across units and over time), jackknife (CR3).
+        driscoll_kraay (across units and over time), jackknife (CR3), bias_reduced (CR2 on
+        Satterthwaite's degrees of freedom; no weights).
     cluster : column of which each value holds whole units; None means the panel's own, or the unit.
     weights : column; None means the panel's own. Only their ratios matter: a row of weight 2 counts
         as much as two in the estimate, and as one row in n and in degrees of freedom.
@@ -123,6 +124,12 @@ def _check_combination(panel: Panel, spec: PanelSpec) -> None:
             f"estimator='fama_macbeth' has no vcov={spec.vcov!r}: its errors are the spread of the "
             "coefficients over time. Use vcov='unadjusted', or 'driscoll_kraay' for a series that "
             "remembers itself."
+        )
+    if spec.vcov == "bias_reduced" and (weights or spec.estimator.endswith("random")):
+        what = f"weights ({weights!r})" if weights else f"estimator={spec.estimator!r}"
+        raise SpecError(
+            "vcov='bias_reduced' is derived for rows that count alike, by least squares, so it "
+            f"does not go with {what}. Use vcov='jackknife'."
         )
     if spec.estimator == "between" and spec.vcov in ("driscoll_kraay", "cluster_two_way"):
         raise SpecError(

@@ -92,13 +92,20 @@ def equal_to_r(name: str, effects: str, kind: str, **changes) -> None:
     expected = pd.DataFrame(oracle).loc[tidy.index]
     assert_allclose(tidy["estimate"], expected["coef"], rtol=1e-8)
     assert_allclose(tidy["std_error"], expected["se"], rtol=1e-8)
-    assert_allclose(result.df_t * np.ones(len(tidy)), expected["df"], rtol=1e-8)
+    assert_allclose(result.df_by_term, expected["df"], rtol=1e-8)
 
 
 @pytest.mark.parametrize("effects", list(EFFECTS))
 @pytest.mark.parametrize("name", list(ORACLE))
 def test_clubsandwich_cr1(name, effects):
     equal_to_r(name, effects, "CR1", match="clubsandwich", vcov="cluster")
+
+
+@pytest.mark.parametrize("effects", list(EFFECTS))
+@pytest.mark.parametrize("name", list(ORACLE))
+@pytest.mark.parametrize("match", ["fixest", "clubsandwich"])
+def test_clubsandwich_cr2_on_satterthwaite_degrees_of_freedom(name, effects, match):
+    equal_to_r(name, effects, "CR2", match=match, vcov="bias_reduced")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +253,10 @@ def test_the_convention_names_its_package():
     [
         ({"match": "fixes"}, "Did you mean 'fixest'"),
         ({"match": "clubsandwich", "vcov": "robust"}, "clubSandwich has no vcov='robust'"),
-        ({"match": "clubsandwich", "vcov": "driscoll_kraay"}, "it has cluster, jackknife"),
+        (
+            {"match": "clubsandwich", "vcov": "driscoll_kraay"},
+            "it has cluster, jackknife, bias",
+        ),
         ({"match": "linearmodels", "vcov": "jackknife"}, "it has unadjusted, robust, cluster"),
         ({"match": "stata", "vcov": "driscoll_kraay"}, "xtreg, fe of Stata 17 has no"),
         ({"match": "stata", "vcov": "robust"}, "clusters by unit"),
