@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,11 +9,10 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
+from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, path_name
 from ex_cx.reporting.method import mediation_method, panel_method
 from ex_cx.reporting.numbers import capital, count, interval, label, number
-from ex_cx.reporting.paths import plot_paths
-from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
-from ex_cx.reporting.report import Figure, Report, Table, draw_figure
+from ex_cx.reporting.report import Report, Table
 from ex_cx.reporting.tables import by_term, format_tidy
 from ex_cx.reporting.wording import (
     COMPARE_A_UNIT_WITH_ITSELF,
@@ -29,7 +26,6 @@ from ex_cx.reporting.wording import (
     other_errors,
     readable,
     readable_text,
-    reading,
     row_of,
     words_of,
 )
@@ -126,19 +122,19 @@ def mediation_report(
     within = "unit" in spec.absorb
     row = by_term(tidy)["indirect"]
     words, verdict = grade(guards, row, "within" if within else "pooled", "indirect association")
-    answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.exposure)
+    answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.single_exposure)
     through = ", ".join(label(m, names) for m in spec.mediators)
     guards = readable(guards, names)
-    ends = f"{label(spec.exposure, names)} to {label(spec.outcome, names)}"
+    ends = f"{label(spec.single_exposure, names)} to {label(spec.outcome, names)}"
     return Report(
         title=title
         or f"Through what does {words_of(spec.outcome, names)} move with "
-        f"{words_of(spec.exposure, names)}?",
+        f"{words_of(spec.single_exposure, names)}?",
         eyebrow="Study report · mediation" + (f" · {segment}" if segment else ""),
         meta=_meta(result, f"{ends} through {through}", names),
         answer=answer_mediation(
             tidy,
-            exposure=spec.exposure,
+            exposure=spec.single_exposure,
             outcome=spec.outcome,
             mediators=spec.mediators,
             labels=names,
@@ -155,101 +151,6 @@ def mediation_report(
         results=answers.assign(headline=answers["term"] == "indirect"),
         counts=_counts(result),
     )
-
-
-def draw_forest(
-    comparison: pd.DataFrame,
-    outcome: str,
-    term: str,
-    *,
-    accent: str = "within",
-    absorb: Sequence[str] = ("unit", "period"),
-    labels: Mapping[str, str] | None = None,
-) -> Figure:
-    """One term by several estimators, with their intervals; `absorb` as in their spec."""
-    names = labels or {}
-    rows, accent = by_kind(comparison[comparison["term"] == term], absorb), kind_of(accent, absorb)
-    level = 100 * rows["conf_level"].iloc[0]
-    xlabel = f"{label(outcome, names)} per 1 more {label(term, names)}"
-    ax = plot_forest(rows, accent=accent, labels=names, xlabel=xlabel)
-    said = "; ".join(
-        f"{str(row['estimator']).replace('_', ' ')} {number(row['estimate'], row['std_error'])} "
-        f"({interval(row['conf_low'], row['conf_high'])})"
-        for _, row in rows.iterrows()
-    )
-    answer = rows[rows["estimator"] == accent] if (rows["estimator"] == accent).any() else rows
-    caption = (
-        f"{capital(xlabel)}: points and {level:g} % intervals; n = {count(answer['n_obs'].max())} "
-        f"rows for the {accent.replace('_', ' ')} estimate, each line's in the table."
-        f"{reading(rows)}"
-    )
-    return draw_figure(
-        ax, f"forest_{slug(term)}", caption=caption, alt=f"Estimates for {xlabel}. {said}."
-    )
-
-
-def draw_scatter(
-    bins: pd.DataFrame,
-    result: PanelResult,
-    *,
-    conf_level: float = 0.95,
-    labels: Mapping[str, str] | None = None,
-) -> Figure:
-    """Bin means net of effects and other terms, with the fitted line."""
-    names, term = labels or {}, result.terms[0]
-    row = result.tidy(conf_level).iloc[0]
-    ax = plot_within_scatter(
-        bins,
-        xlabel=axis_label(term, names, ", net of effects and other terms"),
-        ylabel=axis_label(result.spec.outcome, names, ", net of the same"),
-        estimate=row,
-    )
-    caption = (
-        f"Each point is the mean of about {count(bins['n'].median())} of {count(bins['n'].sum())} "
-        "rows, ordered by exposure, after the effects and all other terms are taken out; moved to "
-        "the overall means. The line has the slope reported; the band spans its "
-        f"{100 * conf_level:g} % interval."
-    )
-    alt = (
-        f"{len(bins)} bin means of {label(result.spec.outcome, names)} against "
-        f"{label(term, names)}, around a line of slope {number(row['estimate'], row['std_error'])} "
-        f"({100 * conf_level:g} % interval {interval(row['conf_low'], row['conf_high'])})."
-    )
-    return draw_figure(ax, "within_scatter", caption=caption, alt=alt)
-
-
-def draw_paths(
-    result: MediationResult, *, conf_level: float = 0.95, labels: Mapping[str, str] | None = None
-) -> Figure:
-    """The path diagram with its intervals."""
-    names, spec, tidy = labels or {}, result.spec, result.tidy(conf_level)
-    ax = plot_paths(tidy, exposure=spec.exposure, outcome=spec.outcome, labels=names)
-    caption = (
-        f"Per 1 more {label(spec.exposure, names)}, but b per 1 more of the mediator; "
-        f"n = {count(result.n_obs)} rows. "
-        f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of whole clusters "
-        f"({count(result.n_clusters)}): {result.glance()['convention'].iloc[0]}. Solid: the "
-        "interval excludes zero; dashed: it does not."
-    )
-    said = "; ".join(
-        f"{_path_name(term, names)} {number(row['estimate'], row['std_error'])} "
-        f"({interval(row['conf_low'], row['conf_high'])})"
-        for term, row in by_term(tidy).items()
-        if term != "proportion_mediated"
-    )
-    return draw_figure(ax, "paths", caption=caption, alt=f"Path diagram. {said}.")
-
-
-def slug(name: str) -> str:
-    """A term as part of a file's name: letters, digits and underscores; other terms, other names.
-
-    >>> slug("ex_load"), slug("ex load")
-    ('ex_load', 'ex_load_8b441a')
-    """
-    short = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_")[:40]
-    if short == name:
-        return name
-    return f"{short}_{hashlib.sha256(name.encode()).hexdigest()[:6]}".strip("_")
 
 
 def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, str]) -> str:
@@ -342,12 +243,12 @@ def _mediation_table(
     tidy: pd.DataFrame, result: MediationResult, names: Mapping[str, str]
 ) -> Table:
     shown = format_tidy(tidy)
-    shown["term"] = [_path_name(term, names) for term in tidy["term"]]
+    shown["term"] = [path_name(term, names) for term in tidy["term"]]
     reason = _without_share(tidy)
     caption = (
         f"Outcome: {label(result.spec.outcome, names)}; exposure: "
-        f"{label(result.spec.exposure, names)}. {capital(result.glance()['convention'].iloc[0])}, "
-        f"{count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
+        f"{label(result.spec.single_exposure, names)}. "
+        f"{capital(result.glance()['convention'].iloc[0])}, {count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
     )
     answer = _where(tidy["term"].str.startswith("indirect"))
     return Table(name="paths", frame=shown, caption=caption, answer_rows=answer)
@@ -366,13 +267,6 @@ def _without_share(tidy: pd.DataFrame) -> str:
 def _where(mask: pd.Series) -> tuple[int, ...]:
     """Positions at which `mask` is true."""
     return tuple(int(at) for at in mask.to_numpy().nonzero()[0])
-
-
-def _path_name(term: str, names: Mapping[str, str]) -> str:
-    kind, _, mediator = term.partition(":")
-    words = {"a": "a: exposure to", "b": "b: outcome on", "indirect": "indirect through"}
-    alone = {"indirect": "indirect, all paths", "proportion_mediated": "share mediated"}
-    return f"{words[kind]} {label(mediator, names)}" if mediator else alone.get(kind, kind)
 
 
 def _counts(result: PanelResult | MediationResult) -> dict[str, Any]:

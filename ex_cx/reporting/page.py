@@ -10,8 +10,8 @@ import html
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ __all__ = ["mathml", "notebook_body", "render_page", "report_body"]
 
 VERDICTS = {"clear": "clear", "caution": "caution", "limits": "limits the claim"}
 SIGNS = {"clear": "●", "caution": "▲", "limits": "■"}
+LIGHTS = {"red": "limits", "amber": "caution", "green": "clear"}
+"""Light of a diagnostic, the worst first -> the verdict whose sign and colour it has."""
 
 
 def render_page(
@@ -52,7 +54,8 @@ def render_page(
     report = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     svgs = {
         figure["name"]: (folder / "figures" / f"{figure['name']}.svg").read_text(encoding="utf-8")
-        for figure in report["figures"]
+        for part in (report, *report.get("evidence", ()), *report.get("checks", ()))
+        for figure in part["figures"]
     }
     study = str(manifest.get("title") or manifest.get("study") or "")
     day = dated or str(manifest.get("started", ""))[:10]
@@ -69,9 +72,36 @@ def report_body(
     """Title to method, as HTML: what a notebook shows and what a page is built around."""
     from markupsafe import Markup
 
+    numbers = itertools.count(1)
+    shown = partial(_shown, svgs=svgs, numbers=numbers)
+    return template("body.html.j2").render(
+        report=report,
+        main=shown(report),
+        evidence=[shown(part) for part in report.get("evidence", ())],
+        guards=[{**g, "finding": parts_of(g["finding"])} for g in report["guards"]],
+        checks=[shown(part) for part in report.get("checks", ())],
+        diagnostics=by_diagnostic(report.get("diagnostics", ())),
+        words=VERDICTS,
+        signs=SIGNS,
+        study=study,
+        method=[Markup(mathml(line)) for line in report["method"]],
+        dated=dated,
+    )
+
+
+def _shown(
+    part: Mapping[str, Any], *, svgs: Mapping[str, str], numbers: Iterator[int]
+) -> dict[str, Any]:
+    """A section, or the report itself, with its figures numbered and its tables as HTML."""
+    from markupsafe import Markup
+
     figures = [
-        {"svg": inline_svg(svgs[figure["name"]], figure["alt"]), "caption": figure["caption"]}
-        for figure in report["figures"]
+        {
+            "svg": inline_svg(svgs[figure["name"]], figure["alt"]),
+            "caption": figure["caption"],
+            "number": next(numbers),
+        }
+        for figure in part["figures"]
     ]
     tables = [
         Markup(
@@ -82,19 +112,39 @@ def report_body(
                 answer_rows=table["answer_rows"],
             )
         )
-        for table in report["tables"]
+        for table in part["tables"]
     ]
-    return template("body.html.j2").render(
-        report=report,
-        figures=figures,
-        tables=tables,
-        guards=[{**g, "finding": parts_of(g["finding"])} for g in report["guards"]],
-        words=VERDICTS,
-        signs=SIGNS,
-        study=study,
-        method=[Markup(mathml(line)) for line in report["method"]],
-        dated=dated,
-    )
+    return {**part, "figures": figures, "tables": tables}
+
+
+def by_diagnostic(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Diagnostics as one row each, the worst light of its lines, and the line that sums them up.
+
+    >>> lines = [{"diagnostic": "Leverage", "asks": "", "reading": text, "light": light}
+    ...          for text, light in (("x: fine", "green"), ("z: odd", "amber"))]
+    >>> found = by_diagnostic(lines)
+    >>> found["rows"][0]["readings"], found["rows"][0]["light"], found["fold"]
+    (['x: fine', 'z: odd'], 'amber', 'Diagnostics: 1 amber (Leverage)')
+    """
+    rows = []
+    for name in dict.fromkeys(line["diagnostic"] for line in lines):
+        own = [line for line in lines if line["diagnostic"] == name]
+        light = min((line["light"] for line in own), key=list(LIGHTS).index)
+        rows.append(
+            {
+                "name": name,
+                "asks": own[0]["asks"],
+                "readings": [line["reading"] for line in own],
+                "light": light,
+                "verdict": LIGHTS[light],
+            }
+        )
+    told = []
+    for light in LIGHTS:
+        names = [row["name"] for row in rows if row["light"] == light]
+        listed = f" ({', '.join(names)})" if light != "green" else ""
+        told += [f"{len(names)} {light}{listed}"] if names else []
+    return {"rows": rows, "fold": f"Diagnostics: {', '.join(told)}"}
 
 
 def notebook_view(report: Mapping[str, Any], svgs: Mapping[str, str]) -> str:

@@ -21,7 +21,7 @@ from ex_cx.reporting.theme import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Figure", "Report", "Table", "draw_figure", "write_report_parts"]
+__all__ = ["Figure", "Report", "Section", "Table", "draw_figure", "write_report_parts"]
 
 Verdict = Literal["clear", "caution", "limits"]
 
@@ -61,6 +61,25 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Section:
+    """A part of a report under a heading of its own.
+
+    Attributes
+    ----------
+    heading : what it answers.
+    text : sentences that a reader always sees.
+    figures, tables : below them, in order.
+    fold : the line behind which figures and tables lie folded; empty leaves them open.
+    """
+
+    heading: str
+    text: tuple[str, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    tables: tuple[Table, ...] = ()
+    fold: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Report:
     """Everything a study report says, in the order in which a reader wants it.
 
@@ -76,6 +95,8 @@ class Report:
     method : lines; text between dollar signs is LaTeX.
     results : tidy rows with model, outcome, exposure: what is pooled across runs.
     counts : facts for the record (rows in, used, lost by reason), as JSON.
+    evidence : sections after figures and tables. checks : sections after the guards.
+    diagnostics : columns diagnostic, term, value, p_value, reading, light; folded below `checks`.
     """
 
     title: str
@@ -92,11 +113,25 @@ class Report:
     method: tuple[str, ...]
     results: pd.DataFrame
     counts: Mapping[str, Any] = field(default_factory=dict)
+    evidence: tuple[Section, ...] = ()
+    checks: tuple[Section, ...] = ()
+    diagnostics: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def every_figure(self) -> list[Figure]:
+        """The figures of the report and of its sections, in the order of the page."""
+        return [*self.figures, *(f for part in self._sections() for f in part.figures)]
+
+    def every_table(self) -> list[Table]:
+        """The tables of the report and of its sections, in the order of the page."""
+        return [*self.tables, *(t for part in self._sections() for t in part.tables)]
+
+    def _sections(self) -> tuple[Section, ...]:
+        return (*self.evidence, *self.checks)
 
     def _repr_html_(self) -> str:
         from ex_cx.reporting.page import notebook_view
 
-        return notebook_view(as_json(self), {figure.name: figure.svg for figure in self.figures})
+        return notebook_view(as_json(self), {f.name: f.svg for f in self.every_figure()})
 
 
 def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
@@ -144,22 +179,40 @@ def as_json(report: Report) -> dict[str, Any]:
         "grade": report.grade,
         "verdict": report.verdict,
         "facts": [list(fact) for fact in report.facts],
-        "figures": [{"name": f.name, "caption": f.caption, "alt": f.alt} for f in report.figures],
-        "tables": [
-            {
-                "name": t.name,
-                "caption": t.caption,
-                "text_columns": list(t.text_columns),
-                "answer_rows": list(t.answer_rows),
-                **_frame(t.frame),
-            }
-            for t in report.tables
-        ],
+        "figures": list(map(_figure_json, report.figures)),
+        "tables": list(map(_table_json, report.tables)),
+        "evidence": list(map(_section_json, report.evidence)),
         "guards": _records(report.guards),
+        "checks": list(map(_section_json, report.checks)),
+        "diagnostics": _records(report.diagnostics),
         "limits": list(report.limits),
         "method": list(report.method),
         "results": _records(report.results),
         "counts": _plain(dict(report.counts)),
+    }
+
+
+def _figure_json(figure: Figure) -> dict[str, Any]:
+    return {"name": figure.name, "caption": figure.caption, "alt": figure.alt}
+
+
+def _table_json(table: Table) -> dict[str, Any]:
+    return {
+        "name": table.name,
+        "caption": table.caption,
+        "text_columns": list(table.text_columns),
+        "answer_rows": list(table.answer_rows),
+        **_frame(table.frame),
+    }
+
+
+def _section_json(section: Section) -> dict[str, Any]:
+    return {
+        "heading": section.heading,
+        "text": list(section.text),
+        "figures": list(map(_figure_json, section.figures)),
+        "tables": list(map(_table_json, section.tables)),
+        "fold": section.fold,
     }
 
 
@@ -190,19 +243,22 @@ def write_report_parts(report: Report, run_dir: Path | str) -> Report:
 def _write_parts(report: Report, folder: Path) -> None:
     for name in ("tables", "figures"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    for figure in report.figures:
+    for figure in report.every_figure():
         (folder / "figures" / f"{figure.name}.svg").write_text(figure.svg, encoding="utf-8")
-    for table in report.tables:
+    for table in report.every_table():
         _write_csv(table.frame, folder / "tables" / f"{table.name}.csv")
     _write_csv(report.guards, folder / "tables" / "guards.csv")
     _write_csv(report.results, folder / "tables" / "results.csv")
+    if len(report.diagnostics):
+        _write_csv(report.diagnostics, folder / "tables" / "diagnostics.csv")
     text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _check_names(report: Report) -> None:
-    tables = [*(table.name for table in report.tables), "guards", "results"]
-    for names in ([figure.name for figure in report.figures], tables):
+    own = ("guards", "results", "diagnostics")
+    tables = [*(table.name for table in report.every_table()), *own]
+    for names in ([figure.name for figure in report.every_figure()], tables):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise RunError(
