@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from ex_cx.errors import InferenceError, RankError, some
@@ -19,6 +21,7 @@ __all__ = [
     "sandwich",
     "solve_equation",
     "sweep_columns",
+    "sweep_stages",
     "t_interval",
     "t_p_values",
 ]
@@ -71,22 +74,42 @@ def sweep_columns(
 
     Source: Goodnight (1979), The American Statistician 33(3), 149-158.
     """
+    (swept,) = sweep_stages(cross, [columns], before)
+    return np.moveaxis(swept, -1, 0)
+
+
+def sweep_stages(
+    cross: np.ndarray, stages: Sequence[Sequence[int]], before: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Sweep regressors out in stages, each adding to those before: nested equations at one cost.
+
+    Parameters
+    ----------
+    cross, before : as for `sweep_columns`.
+    stages : positions of the regressors that each stage adds.
+
+    Yields
+    ------
+    shape (k, k, draws), draws last; the next stage changes it in place.
+    """
     work = np.array(np.moveaxis(cross, 0, -1), order="C")
     size = np.abs(np.einsum("jjd->jd", work))
     dependent = np.zeros(work.shape[-1], dtype=bool)
-    if before is not None:
-        dependent |= ~(size[columns] > WIPED_OUT * before[columns, None]).all(axis=0)
-    for j in columns:
-        pivot = work[j, j].copy()
-        dependent |= ~(pivot > DEPENDENT * size[j])
-        row = work[j] / np.where(dependent, 1.0, pivot)
-        column = work[:, j].copy()
-        work -= column[:, None] * row[None]
-        work[j] = row
-        work[:, j] = column / np.where(dependent, 1.0, pivot)
-        work[j, j] = np.where(dependent, 1.0, -1 / np.where(dependent, 1.0, pivot))
-    work[..., dependent] = np.nan
-    return np.moveaxis(work, -1, 0)
+    for columns in stages:
+        if before is not None:
+            added = list(columns)
+            dependent |= ~(size[added] > WIPED_OUT * before[added, None]).all(axis=0)
+        for j in columns:
+            pivot = work[j, j].copy()
+            dependent |= ~(pivot > DEPENDENT * size[j])
+            row = work[j] / np.where(dependent, 1.0, pivot)
+            column = work[:, j].copy()
+            work -= column[:, None] * row[None]
+            work[j] = row
+            work[:, j] = column / np.where(dependent, 1.0, pivot)
+            work[j, j] = np.where(dependent, 1.0, -1 / np.where(dependent, 1.0, pivot))
+        work[..., dependent] = np.nan
+        yield work
 
 
 def check_rank(
@@ -201,7 +224,7 @@ def check_level(conf_level: float) -> None:
         )
 
 
-def t_p_values(statistic: np.ndarray, df: float) -> np.ndarray:
+def t_p_values(statistic: np.ndarray, df: float | np.ndarray) -> np.ndarray:
     """Two-sided p-values from Student's t."""
     from scipy.special import stdtr
 
@@ -209,7 +232,7 @@ def t_p_values(statistic: np.ndarray, df: float) -> np.ndarray:
 
 
 def t_interval(
-    coef: np.ndarray, std_error: np.ndarray, df: float, conf_level: float
+    coef: np.ndarray, std_error: np.ndarray, df: float | np.ndarray, conf_level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Lower and upper ends of the t interval on `df` degrees of freedom."""
     from scipy.special import stdtrit

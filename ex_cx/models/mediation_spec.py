@@ -11,8 +11,11 @@ from ex_cx.linkage.panel import Panel
 
 __all__ = ["Effect", "MediationSpec", "Structure", "check_mediation_spec"]
 
-Structure = Literal["parallel"]
+Structure = Literal["parallel", "serial"]
 Effect = Literal["unit", "period"]
+
+MOST_IN_A_CHAIN = 12
+"""Mediators of a serial model; 4,095 paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,25 +24,59 @@ class MediationSpec:
 
     Attributes
     ----------
-    outcome, exposure, mediators, controls : terms: a column, `a:b`, or `a^2`.
-    structure : parallel (mediators do not act on each other; one mediator is the plain case).
+    outcome, exposure, mediators, controls : terms: a column, `a:b`, or `a^2`. Several exposures
+        are a tuple: each has its own direct, indirect and total effect, the others held.
+    structure : parallel (mediators do not act on each other), or serial (each may act on all that
+        follow it in `mediators`; every way from exposure to outcome is a path). One mediator is
+        either.
     absorb : effects taken out of every equation; () leaves a constant and mixes lasting differences
         between units with what changes inside them.
-    lag_mediator : periods from exposure to mediator; lag_outcome : from mediator to outcome, by
+    lag_mediator : periods from exposure to (the first) mediator; lag_serial : from each mediator of
+        a chain to the next, by default none; lag_outcome : from (the last) mediator to outcome. By
         calendar. Controls are taken in the outcome's period.
     cluster, weights : columns; None means the panel's own.
     """
 
     outcome: str
-    exposure: str
+    exposure: str | tuple[str, ...]
     mediators: tuple[str, ...]
     controls: tuple[str, ...] = ()
     structure: Structure = "parallel"
     absorb: tuple[Effect, ...] = ("unit", "period")
     lag_mediator: int = 0
+    lag_serial: int = 0
     lag_outcome: int = 0
     cluster: str | None = None
     weights: str | None = None
+
+    @property
+    def exposures(self) -> tuple[str, ...]:
+        """The exposures, one or several."""
+        return (self.exposure,) if isinstance(self.exposure, str) else self.exposure
+
+    @property
+    def single_exposure(self) -> str:
+        """The one exposure, for what looks at one at a time."""
+        if len(self.exposures) > 1:
+            raise SpecError(
+                f"This looks at one exposure at a time; the spec has {len(self.exposures)} "
+                f"({', '.join(self.exposures)}). Make the others controls, e.g. dataclasses."
+                f"replace(spec, exposure={self.exposures[0]!r}, "
+                f"controls=(*spec.controls, {self.exposures[1]!r}))."
+            )
+        return self.exposures[0]
+
+    @property
+    def exposure_lag(self) -> int:
+        """Periods from the exposure to the outcome."""
+        return self.lag_mediator + self.lag_of(self.mediators[0])
+
+    def lag_of(self, mediator: str) -> int:
+        """Periods from one of the mediators to the outcome."""
+        if self.structure == "parallel":
+            return self.lag_outcome
+        later = len(self.mediators) - 1 - self.mediators.index(mediator)
+        return self.lag_outcome + later * self.lag_serial
 
 
 def check_mediation_spec(panel: Panel, spec: MediationSpec) -> None:
@@ -55,23 +92,48 @@ def check_mediation_spec(panel: Panel, spec: MediationSpec) -> None:
             f"structure={spec.structure!r} is not one of {', '.join(allowed)}."
             f"{nearest(spec.structure, allowed)}"
         )
-    if isinstance(spec.mediators, str) or isinstance(spec.controls, str):
-        raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
-    if not spec.mediators:
-        raise SpecError("The spec names no mediator. Give at least one column in `mediators`.")
+    _check_roles(spec)
     if not set(spec.absorb) <= set(get_args(Effect)):
         raise SpecError(
             f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
             "('unit',), ('period',) and ()."
         )
-    if min(spec.lag_mediator, spec.lag_outcome) < 0:
-        raise SpecError("lag_mediator and lag_outcome count periods forward: use 0 or more.")
-    terms = [spec.outcome, spec.exposure, *spec.mediators, *spec.controls]
+    if min(spec.lag_mediator, spec.lag_serial, spec.lag_outcome) < 0:
+        raise SpecError(
+            "lag_mediator, lag_serial and lag_outcome count periods forward: use 0 or more."
+        )
+    if spec.lag_serial and spec.structure == "parallel":
+        raise SpecError(
+            "lag_serial is the time from one mediator of a chain to the next; parallel mediators "
+            "form no chain. Use structure='serial', or leave it 0."
+        )
+    for term in (spec.outcome, *spec.exposures, *spec.mediators, *spec.controls):
+        term_columns(panel, term)
+
+
+def _check_roles(spec: MediationSpec) -> None:
+    """Tuples where tuples are meant, at least one of each, and one role a term."""
+    if isinstance(spec.mediators, str) or isinstance(spec.controls, str):
+        raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
+    if not spec.mediators:
+        raise SpecError("The spec names no mediator. Give at least one column in `mediators`.")
+    if not spec.exposures:
+        raise SpecError("The spec names no exposure. Give a column, or a tuple of columns.")
+    if spec.structure == "serial" and len(spec.mediators) > MOST_IN_A_CHAIN:
+        raise SpecError(
+            f"A chain of {len(spec.mediators)} mediators has {2 ** len(spec.mediators) - 1:,} "
+            f"paths; at most {MOST_IN_A_CHAIN} mediators. Shorten the chain, or use parallel ones."
+        )
+    terms = [spec.outcome, *spec.exposures, *spec.mediators, *spec.controls]
     repeated = sorted({term for term in terms if terms.count(term) > 1})
     if repeated:
         raise SpecError(
             f"{', '.join(map(repr, repeated))} has more than one role in the spec. Give each "
             "column one of outcome, exposure, mediator, control."
         )
-    for term in terms:
-        term_columns(panel, term)
+    arrows = [term for term in (*spec.exposures, *spec.mediators) if "->" in term]
+    if arrows:
+        raise SpecError(
+            f"{', '.join(map(repr, arrows))} holds '->', which separates the steps of a path. "
+            "Rename the column."
+        )

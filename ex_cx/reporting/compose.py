@@ -248,7 +248,8 @@ def _mediation_table(
     caption = (
         f"Outcome: {label(result.spec.outcome, names)}; exposure: "
         f"{label(result.spec.single_exposure, names)}. "
-        f"{capital(result.glance()['convention'].iloc[0])}, {count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
+        f"{capital(result.glance()['convention'].iloc[0])}, "
+        f"{count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
     )
     answer = _where(tidy["term"].str.startswith("indirect"))
     return Table(name="paths", frame=shown, caption=caption, answer_rows=answer)

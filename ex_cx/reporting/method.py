@@ -90,10 +90,14 @@ def _held(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
 
 def _timing(result: MediationResult) -> tuple[str, ...]:
     """Which periods the equations join, where they are not one and the same."""
-    first, second = result.spec.lag_mediator, result.spec.lag_outcome
-    if not first and not second:
+    spec = result.spec
+    if not spec.exposure_lag:
         return ()
-    before = f"Exposure x is taken {first + second}, mediators m {second} periods before outcome y"
+    lags = dict.fromkeys(str(spec.lag_of(mediator)) for mediator in spec.mediators)
+    before = (
+        f"Exposure x is taken {spec.exposure_lag}, mediators m {' and '.join(lags)} periods before "
+        "outcome y"
+    )
     return (f"{before}; controls z in its period.",)
 
 

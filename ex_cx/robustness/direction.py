@@ -182,14 +182,14 @@ def swapped_spec(panel: Panel, spec: MediationSpec, mediator: str) -> MediationS
     >>> swapped.exposure, swapped.mediators, swapped.outcome
     ('x', ('y',), 'm')
     """
-    exposure, exposure_lag = timed_term(panel, spec.exposure)
+    exposure, exposure_lag = timed_term(panel, spec.single_exposure)
     middle, middle_lag = timed_term(panel, mediator)
     outcome, outcome_lag = timed_term(panel, spec.outcome)
-    first = spec.lag_mediator + exposure_lag - middle_lag
-    second = spec.lag_outcome + middle_lag - outcome_lag
+    first = spec.exposure_lag - spec.lag_of(mediator) + exposure_lag - middle_lag
+    second = spec.lag_of(mediator) + middle_lag - outcome_lag
     if min(first, second) < 0:
         raise SpecError(
-            f"By its lagged columns the spec puts {spec.exposure!r} {first} periods before "
+            f"By its lagged columns the spec puts {spec.single_exposure!r} {first} periods before "
             f"{mediator!r} and that {second} before {spec.outcome!r}: neither may be negative. "
             "Use columns without lags, and lag_mediator and lag_outcome."
         )
@@ -198,7 +198,9 @@ def swapped_spec(panel: Panel, spec: MediationSpec, mediator: str) -> MediationS
         outcome=middle,
         exposure=exposure,
         mediators=(outcome,),
+        structure="parallel",
         lag_mediator=first,
+        lag_serial=0,
         lag_outcome=second,
     )
 
@@ -267,7 +269,7 @@ def _reversed_one(
     swapped = swapped_spec(panel, spec, mediator)
     (middle,) = swapped.mediators
     first = swapped.lag_mediator + swapped.lag_outcome
-    moved, (exposure,) = _shift(panel, [swapped.exposure], first)
+    moved, (exposure,) = _shift(panel, [swapped.single_exposure], first)
     moved, (between,) = _shift(moved, [middle], swapped.lag_outcome)
     names = [swapped.outcome, exposure, between, *spec.controls]
     present = [~np.isnan(term_values(moved, DesignTerm(name))) for name in names]

@@ -136,8 +136,8 @@ def check_mediation_guards(
     InferenceError : a level outside 0-1.
     """
     check_conf_level(conf_level)
-    causes = [(spec.outcome, spec.exposure), *((spec.outcome, m) for m in spec.mediators)]
-    pairs = [*causes, *((m, spec.exposure) for m in spec.mediators)]
+    causes = [(spec.outcome, spec.single_exposure), *((spec.outcome, m) for m in spec.mediators)]
+    pairs = [*causes, *((m, spec.single_exposure) for m in spec.mediators)]
     checks: dict[str, Callable[[], Finding]] = {
         "Order in time": partial(order_in_time, panel, spec),
         "Reversed order": partial(other_order, panel, spec, result, conf_level),
@@ -147,9 +147,9 @@ def check_mediation_guards(
         "Draws that failed": partial(failed_draws, result),
     }
     if "unit" in spec.absorb:
-        terms = (spec.exposure, *spec.mediators)
+        terms = (spec.single_exposure, *spec.mediators)
         checks["Variation within units"] = partial(variation_within, panel, terms)
-    columns = (spec.exposure, *spec.mediators, spec.outcome)
+    columns = (spec.single_exposure, *spec.mediators, spec.outcome)
     checks["Measured in every period"] = partial(measured_in_every_period, panel, columns)
     checks["Rows lost"] = partial(rows_lost, result.rows_in, result.lost)
     return guard_frame(checks)

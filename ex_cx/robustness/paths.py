@@ -36,7 +36,7 @@ def order_in_time(panel: Panel, spec: MediationSpec) -> Finding:
         swapped = swapped_spec(panel, spec, mediator)
         first, second = swapped.lag_mediator, swapped.lag_outcome
         words = (
-            f"{mediator} is taken {_periods(first)} {spec.exposure}, {spec.outcome} "
+            f"{mediator} is taken {_periods(first)} {spec.single_exposure}, {spec.outcome} "
             f"{_periods(second)} {mediator}"
         )
         if first and second:
@@ -101,11 +101,8 @@ def each_path(spec: MediationSpec, result: MediationResult, conf_level: float) -
     """Does every interval along the way exclude zero?"""
     rows = {row["term"]: row for row in records(result.tidy(conf_level))}
     findings = []
-    for mediator in spec.mediators:
-        steps = {
-            f"{spec.exposure} -> {mediator}": rows[f"a:{mediator}"],
-            f"{mediator} -> {spec.outcome}": rows[f"b:{mediator}"],
-        }
+    for terms in result.steps.values():
+        steps = {_arrow(term, spec): rows[term] for term in terms}
         words = ", ".join(f"{step} {told(row)}" for step, row in steps.items())
         unclear = [step for step, row in steps.items() if holds_zero(row)]
         if unclear:
@@ -117,19 +114,26 @@ def each_path(spec: MediationSpec, result: MediationResult, conf_level: float) -
     return whole
 
 
+def _arrow(term: str, spec: MediationSpec) -> str:
+    """A step of a path in words: `x -> m` for a:m, `m -> y` for b:m, `m -> k` for d:m->k."""
+    kind, name = term.split(":", 1)
+    ends = {"a": f"{spec.single_exposure} -> {name}", "b": f"{name} -> {spec.outcome}"}
+    return ends.get(kind) or name.replace("->", " -> ")
+
+
 def enough_for_paths(panel: Panel, spec: MediationSpec, result: MediationResult) -> Finding:
     """Clusters behind the draws; effective ones by the exposure's leverage on the total effect."""
     total = PanelSpec(
         outcome=spec.outcome,
-        exposures=(spec.exposure,),
+        exposures=(spec.single_exposure,),
         controls=spec.controls,
         absorb=spec.absorb,
-        lag=spec.lag_mediator + spec.lag_outcome,
+        lag=spec.exposure_lag,
         cluster=spec.cluster,
         weights=spec.weights,
     )
     effective = float(effective_clusters(panel, total)["n_effective"].iloc[0])
-    return together([cluster_counts(result.n_clusters, {spec.exposure: effective})])
+    return together([cluster_counts(result.n_clusters, {spec.single_exposure: effective})])
 
 
 def failed_draws(result: MediationResult) -> Finding:

@@ -522,7 +522,10 @@ def test_nearly_dependent_columns_are_not_resampled():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"structure": "serial"}, "structure='serial' is not one of parallel."),
+        (
+            {"structure": "series"},
+            "structure='series' is not one of parallel, serial. Did you mean 'serial'?",
+        ),
         (
             {"mediators": "m"},
             "mediators and controls are tuples of terms: write ('m',), not 'm'.",
@@ -540,7 +543,7 @@ def test_nearly_dependent_columns_are_not_resampled():
         ),
         (
             {"lag_outcome": -1},
-            "lag_mediator and lag_outcome count periods forward: use 0 or more.",
+            "lag_mediator, lag_serial and lag_outcome count periods forward: use 0 or more.",
         ),
         (
             {"controls": ("x", "y")},

@@ -1,0 +1,188 @@
+"""The answer of a mediation: paths, their effects, their contrasts, and how sure they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from ex_cx.estimation.path_intervals import Interval, interval_table
+from ex_cx.models.mediation_spec import MediationSpec
+from ex_cx.results import Result
+
+__all__ = ["MediationResult"]
+
+SHARE = "proportion_mediated"
+CONTRAST_BLOCK = 256
+"""Contrasts whose draws are held at a time."""
+CONVENTIONS: dict[str, str] = {
+    "percentile": (
+        "cluster bootstrap, effects re-estimated in every draw; percentile interval and p-value "
+        "expanded for the number of clusters"
+    ),
+    "bca": (
+        "cluster bootstrap, effects re-estimated in every draw; BCa interval and p-value, "
+        "acceleration from the jackknife of clusters, expanded for the number of clusters"
+    ),
+    "monte_carlo": (
+        "Monte Carlo from the joint CR1 covariance of all equations; percentile interval and "
+        "p-value expanded for the number of clusters"
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class MediationResult(Result):
+    """Paths, indirect, direct and total effects with cluster bootstrap intervals.
+
+    An indirect effect is causal only if there is no unmeasured confounding of exposure and
+    mediator, exposure and outcome, or mediator and outcome, and no such confounder is itself moved
+    by the exposure. It is a product of associations otherwise.
+
+    Attributes
+    ----------
+    spec : the request, verbatim.
+    terms : a:<m>, b:<m> (all mediators), in a serial model d:<m1>-><m2>, then direct,
+        indirect:<path>, indirect, total, proportion_mediated; a path is a mediator or, in a serial
+        model, <m1>-><m2> and so on. With several exposures a:<x>-><m>, b, d, and then for each
+        exposure direct:<x>, indirect:<x>-><path>, indirect:<x>, total:<x>,
+        proportion_mediated:<x>.
+    estimates : shape (terms,), outcome units per unit of exposure; a in mediator units per unit of
+        exposure, b in outcome units per unit of mediator; the proportion has none.
+    draws : shape (sound draws, terms), the bootstrap or Monte Carlo distribution.
+    n_boot, draws_failed : draws asked for, and those in which a path was not identified.
+    interval : kind of interval.
+    factor : small-sample factor of CR1 errors, by which bootstrap intervals are expanded; 1 for
+        Monte Carlo intervals, whose covariance holds it already.
+    n_obs, n_units, n_periods, n_clusters, rows_in, lost : counts as in `PanelResult`.
+    warnings : what makes a right number fragile.
+    left_out : shape (G, terms), the terms without each cluster in turn; None unless bca.
+    steps : path -> the terms of its steps, e.g. indirect:m -> (a:m, b:m).
+    rivals : groups of paths that `contrasts` compares, one group an exposure.
+    """
+
+    spec: MediationSpec
+    terms: tuple[str, ...]
+    estimates: np.ndarray
+    draws: np.ndarray
+    n_boot: int
+    draws_failed: int
+    interval: Interval
+    factor: float
+    n_obs: int
+    n_units: int
+    n_periods: int
+    n_clusters: int
+    rows_in: int
+    lost: dict[str, int]
+    warnings: tuple[str, ...]
+    left_out: np.ndarray | None = None
+    steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rivals: tuple[tuple[str, ...], ...] = ()
+
+    def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
+        """One row per term: the standard error is the standard deviation of the draws.
+
+        Tails are expanded for the number of clusters. There is no test statistic; p-values are
+        (1 + hits) / (1 + draws) in the smaller tail, doubled, corrected (bca) and expanded alike:
+        below 1 - conf_level the interval excludes zero. The proportion mediated is missing where
+        the interval of the total holds zero, and where direct and indirect have opposite signs:
+        then they are no shares of the total.
+        """
+        frame = self._table(self.terms, self.estimates, self.draws, self.left_out, conf_level)
+        ends = dict(
+            zip(self.terms, zip(frame["conf_low"], frame["conf_high"], strict=True), strict=True)
+        )
+        for at, term in enumerate(self.terms):
+            if term.startswith(SHARE):
+                frame.loc[at, ["std_error", "p_value"]] = np.nan
+                total = frame.loc[where["total" + term.removeprefix(SHARE)]]
+                low, high = total["conf_low"], total["conf_high"]
+                if not (0 <= self.estimates[at] <= 1 and (low > 0 or high < 0)):
+                    frame.loc[at, ["estimate", "conf_low", "conf_high"]] = np.nan
+        return frame
+
+    def contrasts(self, conf_level: float = 0.95) -> pd.DataFrame:
+        """Every difference between two paths of one exposure: contrast:<path 1>-<path 2>.
+
+        The tidy columns, in outcome units per unit of exposure; intervals as in `tidy`, from the
+        same draws. Effects keep their signs: of two opposite ones the difference is the larger.
+        No row where there is one path.
+        """
+        where = {term: at for at, term in enumerate(self.terms)}
+        pairs = [pair for group in self.rivals for pair in combinations(group, 2)]
+        frames: list[pd.DataFrame] = []
+        for at in range(0, len(pairs), CONTRAST_BLOCK):
+            block = pairs[at : at + CONTRAST_BLOCK]
+            one, other = ([where[pair[side]] for pair in block] for side in (0, 1))
+            names = tuple(f"contrast:{_path(p)}-{_path(q)}" for p, q in block)
+            left = self.left_out
+            frames.append(
+                self._table(
+                    names,
+                    self.estimates[one] - self.estimates[other],
+                    self.draws[:, one] - self.draws[:, other],
+                    None if left is None else left[:, one] - left[:, other],
+                    conf_level,
+                )
+            )
+        if not frames:
+            return self.tidy(conf_level).iloc[:0]
+        return pd.concat(frames, ignore_index=True)
+
+    def _table(
+        self,
+        terms: tuple[str, ...],
+        estimates: np.ndarray,
+        draws: np.ndarray,
+        left_out: np.ndarray | None,
+        conf_level: float,
+    ) -> pd.DataFrame:
+        return interval_table(
+            terms,
+            estimates,
+            draws,
+            kind=self.interval,
+            conf_level=conf_level,
+            n_clusters=self.n_clusters,
+            factor=self.factor,
+            left_out=left_out,
+        )
+
+    def glance(self) -> pd.DataFrame:
+        """One row: counts, rows lost and why, draws, conventions, warnings."""
+        spec = self.spec
+        return pd.DataFrame(
+            {
+                "outcome": [spec.outcome],
+                "exposure": ", ".join(spec.exposures),
+                "mediators": ", ".join(spec.mediators),
+                "structure": spec.structure,
+                "absorbed": " + ".join(spec.absorb) or "constant",
+                "interval": self.interval,
+                "n_boot": self.n_boot,
+                "draws_failed": self.draws_failed,
+                "n_obs": self.n_obs,
+                "n_units": self.n_units,
+                "n_periods": self.n_periods,
+                "n_clusters": self.n_clusters,
+                "rows_in": self.rows_in,
+                "rows_lost": sum(self.lost.values()),
+                "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
+                "convention": CONVENTIONS[self.interval],
+                "warnings": "; ".join(self.warnings),
+            }
+        )
+
+    def _headline(self) -> str:
+        arrow = " -> " if self.spec.structure == "serial" else ", "
+        through = arrow.join(self.spec.mediators)
+        exposures = ", ".join(self.spec.exposures)
+        return f"{exposures} -> {through} -> {self.spec.outcome}, {self.n_obs} rows"
+
+
+def _path(term: str) -> str:
+    return term.removeprefix("indirect:")
