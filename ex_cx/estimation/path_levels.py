@@ -1,0 +1,173 @@
+"""Where paths depend on a value: of a moderator, of the exposure, or of the mediators.
+
+Everything here is arithmetic on the terms of a fitted path model, the same for the estimates, for
+bootstrap draws and for the terms without one cluster: (draws, terms) in, (draws, effects) out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ex_cx.errors import SpecError
+
+__all__ = ["Moderated", "PathLevels", "Products", "conditional_effects", "four_way"]
+
+Moderated = Literal["a", "b", "direct"]
+Products = Literal["raw", "within"]
+
+FOUR_WAY = (
+    "controlled_direct",
+    "reference_interaction",
+    "mediated_interaction",
+    "pure_indirect",
+    "pure_direct",
+    "total_indirect",
+    "total",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PathLevels:
+    """The values at which the terms of a conditional path model hold, on the rows used.
+
+    Attributes
+    ----------
+    terms : of the model, in the order of every array of values.
+    mediators : in the order of the spec.
+    exposure_mean, mediator_means, moderator_mean : weighted means of the rows used, about which the
+        factors of products were centred; 0 where they were centred at each unit's own means.
+    moderator_at : values at which conditional effects are shown unless others are asked for: each
+        one where there are no more than five, otherwise the 10th, 25th, 50th, 75th and 90th
+        percentile; empty without a moderator.
+    moderator_range : lowest and highest value on the rows used.
+    """
+
+    terms: tuple[str, ...]
+    mediators: tuple[str, ...]
+    exposure_mean: float
+    mediator_means: np.ndarray
+    moderator_mean: float
+    moderator_at: np.ndarray
+    moderator_range: tuple[float, float]
+
+    def pick(self, values: np.ndarray, kind: str) -> np.ndarray:
+        """Terms <kind>:<m> of every mediator, (draws, mediators); 0 where the model has none."""
+        names = [f"{kind}:{m}" for m in self.mediators]
+        if names[0] not in self.terms:
+            return np.zeros((len(values), len(names)))
+        return values[:, [self.terms.index(name) for name in names]]
+
+    def one(self, values: np.ndarray, term: str) -> np.ndarray:
+        """One term, shape (draws, 1); 0 where the model has none."""
+        if term not in self.terms:
+            return np.zeros((len(values), 1))
+        at = self.terms.index(term)
+        return values[:, at : at + 1]
+
+
+def conditional_effects(
+    levels: PathLevels, values: np.ndarray, at: Sequence[float] | np.ndarray
+) -> tuple[list[tuple[str, float]], np.ndarray]:
+    """Paths and effects where the moderator has given values.
+
+    Parameters
+    ----------
+    values : shape (draws, terms), of a model with a moderator.
+    at : values of the moderator, in its units (as deviations from the unit's own mean where
+        products were made of these).
+
+    Returns
+    -------
+    (term, value of the moderator) of each column, term by term; shape (draws, columns):
+    a(w) = a + a_w (w - mean), b(w) = b + b_w (w - mean), indirect(w) = sum of a(w) b(w),
+    direct(w), total(w) = direct(w) + indirect(w).
+
+    Source: Edwards and Lambert (2007), Psychological Methods 12(1), 1-22; Preacher, Rucker and
+    Hayes (2007), Multivariate Behavioral Research 42(1), 185-227.
+    """
+    steps = np.asarray(at, dtype=float) - levels.moderator_mean
+    a, a_by = levels.pick(values, "a"), levels.pick(values, "a_by_moderator")
+    b, b_by = levels.pick(values, "b"), levels.pick(values, "b_by_moderator")
+    a_at = a[:, :, None] + a_by[:, :, None] * steps
+    b_at = b[:, :, None] + b_by[:, :, None] * steps
+    direct = levels.one(values, "direct") + levels.one(values, "direct_by_moderator") * steps
+    through = a_at * b_at
+    indirect = through.sum(axis=1)
+    names = [f"indirect:{m}" for m in levels.mediators]
+    groups = [f"a:{m}" for m in levels.mediators] + [f"b:{m}" for m in levels.mediators]
+    keys = [
+        (term, float(w)) for term in (*groups, "direct", *names, "indirect", "total") for w in at
+    ]
+    parts = [a_at, b_at, direct[:, None], through, indirect[:, None], (direct + indirect)[:, None]]
+    return keys, np.concatenate(parts, axis=1).reshape(len(values), -1)
+
+
+def four_way(
+    levels: PathLevels,
+    values: np.ndarray,
+    exposure: tuple[float, float],
+    mediators: Sequence[float] | np.ndarray,
+) -> np.ndarray:
+    """The total effect in four parts, by mediation and interaction, shape (draws, 7).
+
+    Parameters
+    ----------
+    values : shape (draws, terms), of a model with exposure-mediator interaction.
+    exposure : from, to. mediators : one value each, at which the controlled direct effect holds.
+
+    Returns
+    -------
+    Columns `FOUR_WAY`, in outcome units: with x from x0 to x1 and mediators held at m*,
+
+        controlled_direct      (c' + sum i_j (m*_j - mean m_j)) (x1 - x0)
+        reference_interaction  sum i_j (mean m_j + a_j (x0 - mean x) - m*_j) (x1 - x0)
+        mediated_interaction   sum i_j a_j (x1 - x0)^2
+        pure_indirect          sum (b_j + i_j (x0 - mean x)) a_j (x1 - x0)
+
+    c', b_j the direct and last paths at the means, i_j the interaction; then pure_direct (the sum
+    of the first two), total_indirect (of the last two), and total (of all four).
+
+    Source: VanderWeele (2014), Epidemiology 25(5), 749-761, linear models; several mediators enter
+    as sums (no interaction among mediators), VanderWeele (2015), Explanation in Causal Inference,
+    sections 5.3 and 14.
+    """
+    low, high = exposure
+    step, before = high - low, low - levels.exposure_mean
+    away = np.asarray(mediators, dtype=float) - levels.mediator_means
+    a, b = levels.pick(values, "a"), levels.pick(values, "b")
+    crossed = levels.pick(values, "interaction")
+    controlled = (levels.one(values, "direct")[:, 0] + (crossed * away).sum(axis=1)) * step
+    reference = (crossed * (a * before - away)).sum(axis=1) * step
+    mediated = (crossed * a).sum(axis=1) * step**2
+    pure = ((b + crossed * before) * a).sum(axis=1) * step
+    direct, indirect = controlled + reference, mediated + pure
+    parts = (controlled, reference, mediated, pure, direct, indirect, direct + indirect)
+    return np.stack(parts, axis=1)
+
+
+def moderator_points(
+    levels: PathLevels, at: Sequence[float] | np.ndarray | None, name: str
+) -> np.ndarray:
+    """The values to show, ascending.
+
+    Raises
+    ------
+    SpecError : values beyond those of the rows used, or that are no numbers.
+    """
+    if at is None:
+        return levels.moderator_at
+    points = np.unique(np.asarray(at, dtype=float))
+    low, high = levels.moderator_range
+    outside = points[~((points >= low) & (points <= high))]
+    if len(outside) or not len(points):
+        shown = ", ".join(f"{value:g}" for value in outside[:3])
+        raise SpecError(
+            f"{len(outside)} of {len(points)} values of the moderator {name!r} lie outside those "
+            f"of the rows used, {low:g} to {high:g}{f' (first: {shown})' if shown else ''}: there "
+            "are no rows that tell. Choose values within."
+        )
+    return points
