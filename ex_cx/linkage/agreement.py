@@ -260,9 +260,10 @@ def aggregation_report(
     scored = frame.assign(_score=frame[list(items)].mean(axis=1, skipna=False))
     shares = icc(scored, "_score", unit).iloc[0]
     rows = [_row("alpha", cronbach_alpha(frame[list(items)]), CUSTOMARY, "")]
-    for null, words in (("uniform", "uniform null"), ("slight_skew", "slightly skewed null")):
-        if null == "slight_skew" and n_options not in _SLIGHT_SKEW:
-            continue
+    nulls: dict[Null, str] = {"uniform": "uniform null"}
+    if n_options in _SLIGHT_SKEW:
+        nulls["slight_skew"] = "slightly skewed null"
+    for null, words in nulls.items():
         agreement = within_group_agreement(frame, items, unit, n_options, null)["r_wg"].dropna()
         high = int((agreement >= CUSTOMARY).sum())
         reading = f"{high} of {counted(len(agreement), 'unit')} reach {CUSTOMARY:.2f}"

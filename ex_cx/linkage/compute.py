@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
-from ex_cx.linkage.metrics import (
+from ex_cx.linkage.grouped import (
     contact_resolution,
     group_mean,
     group_nps,
@@ -62,7 +62,7 @@ def _halves(
         _one_measure(rows, spec, measure, np.where(half == side, groups, -1), n)[0]
         for side in (0, 1)
     ]
-    few = np.minimum(both[0]["n"], both[1]["n"]).to_numpy() < spec.min_n
+    few = np.minimum(*(values["n"].to_numpy() for values in both)) < spec.min_n
     return {
         f"{name}_half{at}": np.where(few, np.nan, values["value"])
         for at, values in enumerate(both, start=1)
