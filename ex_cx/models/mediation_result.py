@@ -93,9 +93,7 @@ class MediationResult(Result):
         then they are no shares of the total.
         """
         frame = self._table(self.terms, self.estimates, self.draws, self.left_out, conf_level)
-        ends = dict(
-            zip(self.terms, zip(frame["conf_low"], frame["conf_high"], strict=True), strict=True)
-        )
+        where = {term: at for at, term in enumerate(self.terms)}
         for at, term in enumerate(self.terms):
             if term.startswith(SHARE):
                 frame.loc[at, ["std_error", "p_value"]] = np.nan
