@@ -161,8 +161,8 @@ def test_every_estimator_of_fit_panel_can_be_compared():
             {"vcov": "driscol_kraay"},
             (
                 "vcov: must be 'unadjusted', 'robust', 'cluster', 'cluster_two_way', "
-                "'driscoll_kraay', 'jackknife' or 'bias_reduced'; found the text 'driscol_kraay'. Did you mean "
-                "'driscoll_kraay'?"
+                "'driscoll_kraay', 'jackknife' or 'bias_reduced'; found the text 'driscol_kraay'. "
+                "Did you mean 'driscoll_kraay'?"
             ),
         ),
     ],
