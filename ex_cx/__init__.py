@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ex_cx.models.shape import slope_regions, slopes_over, turning_point
     from ex_cx.models.spec import PanelSpec
     from ex_cx.models.wild import wild_cluster_test
+    from ex_cx.robustness.confounding import MediationSensitivity, mediation_sensitivity
     from ex_cx.robustness.diagnostics import diagnose
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
 
@@ -50,6 +51,7 @@ __all__ = [
     "DynamicTerm",
     "MeasureSpec",
     "MediationResult",
+    "MediationSensitivity",
     "MediationSpec",
     "Panel",
     "PanelResult",
@@ -77,6 +79,7 @@ __all__ = [
     "item_total",
     "link_sources",
     "measure_source",
+    "mediation_sensitivity",
     "omega_total",
     "precision_weights",
     "predict_change",
@@ -100,6 +103,7 @@ _ROOM = {
     "DynamicTerm": "ex_cx.models.dynamic_spec",
     "MeasureSpec": "ex_cx.linkage.schema",
     "MediationResult": "ex_cx.models.mediation_result",
+    "MediationSensitivity": "ex_cx.robustness.confounding",
     "MediationSpec": "ex_cx.models.mediation_spec",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
@@ -127,6 +131,7 @@ _ROOM = {
     "item_total": "ex_cx.linkage.scales",
     "link_sources": "ex_cx.linkage.link",
     "measure_source": "ex_cx.linkage.measure",
+    "mediation_sensitivity": "ex_cx.robustness.confounding",
     "omega_total": "ex_cx.linkage.scales",
     "precision_weights": "ex_cx.models.precision",
     "predict_change": "ex_cx.models.magnitude",
