@@ -14,11 +14,12 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import mediations, panels, startups
+from benchmarks import errors, mediations, panels, startups
 from benchmarks.timing import Line
 
 PARTS = {
     "fit": panels.small,
+    "errors": errors.errors,
     "mediation": mediations.two_way,
     "packages": mediations.packages,
     "startup": startups.startups,
