@@ -14,7 +14,17 @@ import numpy as np
 
 from ex_cx.errors import SpecError
 
-__all__ = ["Moderated", "PathLevels", "Products", "conditional_effects", "four_way"]
+__all__ = [
+    "FOUR_WAY",
+    "Moderated",
+    "PathLevels",
+    "Products",
+    "conditional_effects",
+    "four_way",
+    "mediator_points",
+    "moderator_points",
+    "path_bands",
+]
 
 Moderated = Literal["a", "b", "direct"]
 Products = Literal["raw", "within"]
@@ -44,6 +54,7 @@ class PathLevels:
         one where there are no more than five, otherwise the 10th, 25th, 50th, 75th and 90th
         percentile; empty without a moderator.
     moderator_range : lowest and highest value on the rows used.
+    cautions : what lasting differences between units have to do with the products.
     """
 
     terms: tuple[str, ...]
@@ -53,6 +64,7 @@ class PathLevels:
     moderator_mean: float
     moderator_at: np.ndarray
     moderator_range: tuple[float, float]
+    cautions: tuple[str, ...]
 
     def pick(self, values: np.ndarray, kind: str) -> np.ndarray:
         """Terms <kind>:<m> of every mediator, (draws, mediators); 0 where the model has none."""
@@ -131,9 +143,8 @@ def four_way(
     c', b_j the direct and last paths at the means, i_j the interaction; then pure_direct (the sum
     of the first two), total_indirect (of the last two), and total (of all four).
 
-    Source: VanderWeele (2014), Epidemiology 25(5), 749-761, linear models; several mediators enter
-    as sums (no interaction among mediators), VanderWeele (2015), Explanation in Causal Inference,
-    sections 5.3 and 14.
+    Source: VanderWeele (2014), Epidemiology 25(5), 749-761, for linear models with one mediator.
+    Several enter as sums, since they do not interact with each other.
     """
     low, high = exposure
     step, before = high - low, low - levels.exposure_mean
@@ -171,3 +182,46 @@ def moderator_points(
             "are no rows that tell. Choose values within."
         )
     return points
+
+
+def mediator_points(levels: PathLevels, at: Sequence[float] | None) -> np.ndarray:
+    """One value for each mediator; their means unless others are asked for.
+
+    Raises
+    ------
+    SpecError : not as many values as mediators.
+    """
+    if at is None:
+        return levels.mediator_means
+    points = np.atleast_1d(np.asarray(at, dtype=float))
+    if points.shape != (len(levels.mediators),) or not np.isfinite(points).all():
+        raise SpecError(
+            f"mediators={at!r} does not give one number for each of {len(levels.mediators)} "
+            f"mediators ({', '.join(levels.mediators)}), in this order."
+        )
+    return points
+
+
+def path_bands(draws: np.ndarray, n_points: int, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Bands that hold at all points of a term at once, low and high, shape (columns,) each.
+
+    Parameters
+    ----------
+    draws : shape (draws, columns), each term's `n_points` columns side by side.
+    level : of the band, expanded for the number of clusters as that of the intervals.
+
+    Notes
+    -----
+    Percentiles of each column at one tail, the widest at which a share `level` of the draws lies
+    inside at all points of the term: with one point the percentile interval.
+    Source: Montiel Olea and Plagborg-Moller (2019), J. Applied Econometrics 34(1), 1-17, algorithm
+    2, here for bootstrap draws.
+    """
+    n, columns = draws.shape
+    rank = draws.argsort(axis=0).argsort(axis=0)
+    depth = (np.minimum(rank, n - 1 - rank)).reshape(n, -1, n_points).min(axis=2)
+    tails = np.repeat(np.quantile(depth, 1 - level, axis=0) / (n - 1), n_points)
+    ends = np.array(
+        [np.quantile(draws[:, at], [tails[at], 1 - tails[at]]) for at in range(columns)]
+    )
+    return ends[:, 0], ends[:, 1]

@@ -15,6 +15,7 @@ import numpy as np
 
 from ex_cx.estimation.design import Design, DesignTerm
 from ex_cx.estimation.inference import sweep_stages
+from ex_cx.estimation.path_levels import PathLevels
 
 __all__ = ["PathEquation", "PathModel", "linear_paths", "serial_routes"]
 
@@ -52,8 +53,9 @@ class PathModel:
     steps : path -> the terms of its steps, e.g. indirect:m -> (a:m, b:m).
     rivals : groups of paths whose effects have one unit, so that they can be compared.
     ratios : terms that may be infinite or undefined in a draw without the draw being unsound.
-    bind : where `effects` needs values of the rows used (means, percentiles): from the rows to the
-        model that has them.
+    bind : where columns are made of others on the rows used: from model and rows to the model and
+        the rows that have them.
+    levels : the values at which terms hold, where paths depend on a value.
     """
 
     columns: tuple[DesignTerm, ...]
@@ -65,11 +67,12 @@ class PathModel:
     steps: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rivals: tuple[tuple[str, ...], ...] = ()
     ratios: tuple[str, ...] = ()
-    bind: Callable[[Design], PathModel] | None = None
+    bind: Callable[[PathModel, Design], tuple[PathModel, Design]] | None = None
+    levels: PathLevels | None = None
 
-    def for_rows(self, design: Design) -> PathModel:
-        """The model with what it needs to know of the rows used."""
-        return self if self.bind is None else self.bind(design)
+    def for_rows(self, design: Design) -> tuple[PathModel, Design]:
+        """The model and its rows, with the columns that are made of others on the rows used."""
+        return (self, design) if self.bind is None else self.bind(self, design)
 
     def compute(self, cross: np.ndarray, before: np.ndarray) -> np.ndarray:
         """All terms from cross-products, shape (draws, terms); NaN where one is not identified.

@@ -18,6 +18,7 @@ from typing import get_args
 import numpy as np
 
 from ex_cx.errors import InferenceError, SpecError, nearest
+from ex_cx.estimation.conditional_paths import conditional_paths
 from ex_cx.estimation.design import Design, DesignTerm, build_design, same_source
 from ex_cx.estimation.equation import check_resampling, fit_equation
 from ex_cx.estimation.inference import cluster_factor, expanded_level
@@ -103,8 +104,7 @@ def fit_mediation(
     check_mediation_spec(panel, spec)
     _check_choices(n_boot, interval)
     model = _path_model(spec)
-    design, moments = _compress(panel, spec, model)
-    model = model.for_rows(design)
+    model, design, moments = _compress(panel, spec, model)
     _check_identified(moments, spec, model)
     if interval == "monte_carlo":
         draws = monte_carlo_draws(moments, model, spec.absorb, n_boot, rng)
@@ -130,12 +130,15 @@ def fit_mediation(
         left_out=left_out_terms(moments, model) if interval == "bca" else None,
         steps=model.steps,
         rivals=model.rivals,
+        levels=model.levels,
     )
     return replace(result, warnings=_warnings(panel, result))
 
 
-def _compress(panel: Panel, spec: MediationSpec, model: PathModel) -> tuple[Design, ClusterMoments]:
-    """The complete rows and their moments; at least two clusters."""
+def _compress(
+    panel: Panel, spec: MediationSpec, model: PathModel
+) -> tuple[PathModel, Design, ClusterMoments]:
+    """The model bound to its complete rows, and their moments; at least two clusters."""
     design = build_design(
         panel, model.columns, absorb=spec.absorb, cluster=spec.cluster, weights=spec.weights
     )
@@ -144,7 +147,8 @@ def _compress(panel: Panel, spec: MediationSpec, model: PathModel) -> tuple[Desi
             f"A cluster bootstrap needs at least 2 clusters; the rows used have "
             f"{design.n_clusters}. Add units, or cluster by a finer column."
         )
-    return design, ClusterMoments(design.moment_rows(spec.absorb))
+    bound, design = model.for_rows(design)
+    return bound, design, ClusterMoments(design.moment_rows(spec.absorb))
 
 
 def _factor(
@@ -179,11 +183,27 @@ def _check_identified(moments: ClusterMoments, spec: MediationSpec, model: PathM
 
 def _path_model(spec: MediationSpec) -> PathModel:
     """The paths that the spec asks for."""
+    exposures = [DesignTerm(x, spec.exposure_lag) for x in spec.exposures]
+    mediators = [DesignTerm(m, spec.lag_of(m)) for m in spec.mediators]
+    controls = [DesignTerm(c) for c in spec.controls]
+    if spec.interaction or spec.moderator is not None:
+        held = spec.moderator
+        return conditional_paths(
+            outcome=DesignTerm(spec.outcome),
+            exposure=exposures[0],
+            mediators=mediators,
+            controls=controls,
+            moderator=None if held is None else DesignTerm(held, spec.exposure_lag),
+            moderated=spec.moderated,
+            interaction=spec.interaction,
+            products=spec.products,
+            absorb=spec.absorb,
+        )
     return linear_paths(
         outcome=DesignTerm(spec.outcome),
-        exposures=[DesignTerm(x, spec.exposure_lag) for x in spec.exposures],
-        mediators=[DesignTerm(m, spec.lag_of(m)) for m in spec.mediators],
-        controls=[DesignTerm(c) for c in spec.controls],
+        exposures=exposures,
+        mediators=mediators,
+        controls=controls,
         serial=spec.structure == "serial",
     )
 
@@ -212,6 +232,7 @@ def _warnings(panel: Panel, result: MediationResult) -> tuple[str, ...]:
         found.append("the mediators of the chain are from the same period: their order is assumed")
     found += same_source(panel, [spec.outcome], [*spec.exposures, *spec.mediators])
     found += same_source(panel, spec.mediators, spec.exposures)
+    found += [] if result.levels is None else result.levels.cautions
     found += _outermost(result)
     if result.draws_failed:
         found.append(f"{result.draws_failed} draws did not identify every path and were left out")

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
+from ex_cx.errors import SpecError
+from ex_cx.estimation.inference import expanded_level
 from ex_cx.estimation.path_intervals import Interval, interval_table
+from ex_cx.estimation.path_levels import (
+    FOUR_WAY,
+    PathLevels,
+    conditional_effects,
+    four_way,
+    mediator_points,
+    moderator_points,
+    path_bands,
+)
 from ex_cx.models.mediation_spec import MediationSpec
 from ex_cx.results import Result
 
@@ -62,6 +73,7 @@ class MediationResult(Result):
     left_out : shape (G, terms), the terms without each cluster in turn; None unless bca.
     steps : path -> the terms of its steps, e.g. indirect:m -> (a:m, b:m).
     rivals : groups of paths that `contrasts` compares, one group an exposure.
+    levels : the values at which the terms hold, where paths depend on a value.
     """
 
     spec: MediationSpec
@@ -82,6 +94,7 @@ class MediationResult(Result):
     left_out: np.ndarray | None = None
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rivals: tuple[tuple[str, ...], ...] = ()
+    levels: PathLevels | None = None
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """One row per term: the standard error is the standard deviation of the draws.
@@ -130,6 +143,87 @@ class MediationResult(Result):
         if not frames:
             return self.tidy(conf_level).iloc[:0]
         return pd.concat(frames, ignore_index=True)
+
+    def conditional(
+        self, at: Sequence[float] | np.ndarray | None = None, *, conf_level: float = 0.95
+    ) -> pd.DataFrame:
+        """Paths and effects where the moderator has given values, with intervals and a band.
+
+        Parameters
+        ----------
+        at : values of the moderator (deviations from the unit's own mean with products='within');
+            None means its 10th, 25th, 50th, 75th and 90th percentile on the rows used, or each of
+            its values where there are no more than five.
+
+        Returns
+        -------
+        The tidy columns, then moderator (its value), band_low and band_high (percentiles of the
+        draws that hold at all values shown at once); terms a:<m>, b:<m>, direct, indirect:<m>,
+        indirect, total, one row for each value. Intervals as in `tidy`, from the same draws.
+
+        Raises
+        ------
+        SpecError : a mediation without moderator, or values beyond those of the rows used.
+        """
+        levels = self.levels
+        if levels is None or self.spec.moderator is None:
+            raise SpecError(
+                "This mediation has no moderator. Name one in the spec, e.g. moderator='w', "
+                "moderated=('a',)."
+            )
+        points = moderator_points(levels, at, self.spec.moderator)
+        keys, estimates = conditional_effects(levels, self.estimates[None], points)
+        draws = conditional_effects(levels, self.draws, points)[1]
+        left = self.left_out
+        left = None if left is None else conditional_effects(levels, left, points)[1]
+        terms = tuple(term for term, _ in keys)
+        frame = self._table(terms, estimates[0], draws, left, conf_level)
+        level = expanded_level(conf_level, self.n_clusters, self.factor)
+        low, high = path_bands(draws, len(points), level)
+        values = [value for _, value in keys]
+        return frame.assign(moderator=values, band_low=low, band_high=high)
+
+    def decomposition(
+        self,
+        exposure: tuple[float, float] | None = None,
+        mediators: Sequence[float] | None = None,
+        *,
+        conf_level: float = 0.95,
+    ) -> pd.DataFrame:
+        """The total effect in four parts, by mediation and interaction, and their sums.
+
+        Parameters
+        ----------
+        exposure : from, to; None means one unit up from its mean on the rows used.
+        mediators : a value for each at which the controlled direct effect holds; None means their
+            means. At both means the reference interaction is zero by construction.
+
+        Returns
+        -------
+        The tidy columns; terms controlled_direct, reference_interaction, mediated_interaction,
+        pure_indirect, pure_direct, total_indirect, total, in outcome units for this change of the
+        exposure (`estimation.path_levels.four_way` has the formulae and their source).
+
+        Raises
+        ------
+        SpecError : a mediation without interaction, or not one value for each mediator.
+        """
+        levels = self.levels
+        if levels is None or not self.spec.interaction:
+            raise SpecError(
+                "This mediation has no exposure-mediator interaction. Ask for it in the spec: "
+                "interaction=True."
+            )
+        ends = (levels.exposure_mean, levels.exposure_mean + 1) if exposure is None else exposure
+        held = mediator_points(levels, mediators)
+        left = self.left_out
+        return self._table(
+            FOUR_WAY,
+            four_way(levels, self.estimates[None], ends, held)[0],
+            four_way(levels, self.draws, ends, held),
+            None if left is None else four_way(levels, left, ends, held),
+            conf_level,
+        )
 
     def _table(
         self,

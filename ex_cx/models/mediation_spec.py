@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from ex_cx.errors import SpecError, nearest
 from ex_cx.estimation.design import term_columns
+from ex_cx.estimation.path_levels import Moderated, Products
 from ex_cx.linkage.panel import Panel
 
 __all__ = ["Effect", "MediationSpec", "Structure", "check_mediation_spec"]
@@ -35,6 +36,13 @@ class MediationSpec:
         a chain to the next, by default none; lag_outcome : from (the last) mediator to outcome. By
         calendar. Controls are taken in the outcome's period.
     cluster, weights : columns; None means the panel's own.
+    moderator : term on whose value paths depend, taken in the exposure's period and held in every
+        equation; moderated : which paths, of a, b and direct. With `interaction`, the outcome's
+        equation has products of exposure and mediators. Either needs parallel mediators and one
+        exposure.
+    products : raw (factors are multiplied as they are, before any effect is taken out: lasting
+        differences between units enter) or within (each unit's own mean is taken off first: only
+        changes within units enter).
     """
 
     outcome: str
@@ -48,6 +56,10 @@ class MediationSpec:
     lag_outcome: int = 0
     cluster: str | None = None
     weights: str | None = None
+    moderator: str | None = None
+    moderated: tuple[Moderated, ...] = ()
+    interaction: bool = False
+    products: Products = "raw"
 
     @property
     def exposures(self) -> tuple[str, ...]:
@@ -107,7 +119,9 @@ def check_mediation_spec(panel: Panel, spec: MediationSpec) -> None:
             "lag_serial is the time from one mediator of a chain to the next; parallel mediators "
             "form no chain. Use structure='serial', or leave it 0."
         )
-    for term in (spec.outcome, *spec.exposures, *spec.mediators, *spec.controls):
+    _check_conditional(spec)
+    held = () if spec.moderator is None else (spec.moderator,)
+    for term in (spec.outcome, *spec.exposures, *spec.mediators, *spec.controls, *held):
         term_columns(panel, term)
 
 
@@ -125,11 +139,12 @@ def _check_roles(spec: MediationSpec) -> None:
             f"paths; at most {MOST_IN_A_CHAIN} mediators. Shorten the chain, or use parallel ones."
         )
     terms = [spec.outcome, *spec.exposures, *spec.mediators, *spec.controls]
+    terms += [] if spec.moderator is None else [spec.moderator]
     repeated = sorted({term for term in terms if terms.count(term) > 1})
     if repeated:
         raise SpecError(
             f"{', '.join(map(repr, repeated))} has more than one role in the spec. Give each "
-            "column one of outcome, exposure, mediator, control."
+            "column one of outcome, exposure, mediator, control, moderator."
         )
     arrows = [term for term in (*spec.exposures, *spec.mediators) if "->" in term]
     if arrows:
@@ -137,3 +152,44 @@ def _check_roles(spec: MediationSpec) -> None:
             f"{', '.join(map(repr, arrows))} holds '->', which separates the steps of a path. "
             "Rename the column."
         )
+
+
+def _check_conditional(spec: MediationSpec) -> None:
+    """Moderator, moderated paths, interaction and products: what goes together."""
+    paths = get_args(Moderated)
+    if isinstance(spec.moderated, str) or not set(spec.moderated) <= set(paths):
+        raise SpecError(
+            f"moderated={spec.moderated!r} is not a tuple of paths. Choose from 'a' (exposure to "
+            "mediators), 'b' (mediators to outcome) and 'direct', e.g. ('a',) or ('a', 'b')."
+        )
+    if (spec.moderator is None) != (not spec.moderated):
+        found = "a moderator but no path" if spec.moderator else "paths but no moderator"
+        raise SpecError(
+            f"The spec names {found} that it moderates. Give both, e.g. moderator='w', "
+            "moderated=('a',)."
+        )
+    if spec.products not in get_args(Products):
+        raise SpecError(
+            f"products={spec.products!r} is not one of {', '.join(get_args(Products))}."
+            f"{nearest(spec.products, get_args(Products))}"
+        )
+    if spec.moderator is None and not spec.interaction:
+        if spec.products != "raw":
+            raise SpecError("products='within' needs products: a moderator, or interaction=True.")
+        return
+    if spec.moderator is not None and spec.interaction:
+        raise SpecError(
+            "A moderator beside exposure-mediator interaction is not offered: each natural effect "
+            "would be a curve of both. Ask for one of them at a time."
+        )
+    if spec.structure == "serial" and len(spec.mediators) > 1:
+        raise SpecError(
+            "A moderator, or exposure-mediator interaction, is offered for parallel mediators. Use "
+            "structure='parallel', or one mediator."
+        )
+    if spec.products == "within" and "unit" not in spec.absorb:
+        raise SpecError(
+            "products='within' multiplies changes within units; the spec does not absorb unit "
+            "effects. Add 'unit' to absorb, or use products='raw'."
+        )
+    _ = spec.single_exposure

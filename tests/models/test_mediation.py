@@ -549,7 +549,7 @@ def test_nearly_dependent_columns_are_not_resampled():
             {"controls": ("x", "y")},
             (
                 "'x', 'y' has more than one role in the spec. Give each column one of outcome, "
-                "exposure, mediator, control."
+                "exposure, mediator, control, moderator."
             ),
         ),
         (
