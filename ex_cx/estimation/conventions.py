@@ -32,7 +32,7 @@ from typing import Literal, NamedTuple, get_args
 from ex_cx.errors import InferenceError, SpecError, nearest
 from ex_cx.estimation.inference import cluster_factor
 
-__all__ = ["Match", "Sizes", "SmallSample", "Vcov", "check_match", "small_sample"]
+__all__ = ["MATCHED", "Match", "Sizes", "SmallSample", "Vcov", "check_match", "small_sample"]
 
 Vcov = Literal[
     "unadjusted",
@@ -54,7 +54,8 @@ _HAS: dict[Match, tuple[str, tuple[str, ...]]] = {
     ),
     "clubsandwich": ("clubSandwich", ("cluster", "jackknife", "bias_reduced")),
 }
-_MATCHED = ("pooled", "within", "first_difference")
+MATCHED = ("pooled", "within", "first_difference")
+"""Estimators for which a package can be matched; others keep the convention of "fixest"."""
 
 
 class Sizes(NamedTuple):
@@ -115,9 +116,9 @@ def check_match(match: str, vcov: str, estimator: str, *, absorbs_unit: bool) ->
             f"{package} has no vcov={vcov!r} to match; it has {', '.join(kinds)}. Use one of "
             "these, or match='fixest', which all errors have a convention for."
         )
-    if estimator not in _MATCHED:
+    if estimator not in MATCHED:
         raise SpecError(
-            f"match={match!r} is defined for the estimators {', '.join(_MATCHED)}, not for "
+            f"match={match!r} is defined for the estimators {', '.join(MATCHED)}, not for "
             f"{estimator!r}. Use match='fixest', whose convention is stated in the result."
         )
     if match == "stata" and vcov == "robust" and absorbs_unit:

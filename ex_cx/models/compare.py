@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import ExCxError, SpecError, nearest
+from ex_cx.estimation.conventions import MATCHED
 from ex_cx.estimation.inference import check_rank, solve_equation
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import compress_panel, fit_panel
@@ -67,12 +68,14 @@ def compare_estimators(
 
 def _with_estimator(spec: PanelSpec, estimator: Estimator) -> PanelSpec:
     """The spec for another estimator, with the nearest errors that this one has."""
-    vcov = spec.vcov
+    vcov, match = spec.vcov, spec.match if estimator in MATCHED else "fixest"
     if estimator == "between" and vcov in ("cluster_two_way", "driscoll_kraay"):
         vcov = "cluster"
     if estimator == "fama_macbeth" and vcov != "driscoll_kraay":
         vcov = "unadjusted"
-    return replace(spec, estimator=estimator, vcov=vcov)
+    if vcov == "bias_reduced" and estimator.endswith("random"):
+        vcov = "jackknife"
+    return replace(spec, estimator=estimator, vcov=vcov, match=match)
 
 
 def _line(panel: Panel, spec: PanelSpec, conf_level: float) -> pd.DataFrame:

@@ -7,12 +7,20 @@ from typing import Any
 
 import pandas as pd
 
+from ex_cx.models.curve import CurveResult
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
 from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, path_name
 from ex_cx.reporting.method import mediation_method, panel_method
 from ex_cx.reporting.numbers import capital, count, interval, label, number
 from ex_cx.reporting.report import Report, Table
+from ex_cx.reporting.sections import (
+    errors_sections,
+    other_exposures,
+    readable_diagnostics,
+    shape_sections,
+    size_sections,
+)
 from ex_cx.reporting.tables import by_term, format_tidy
 from ex_cx.reporting.wording import (
     COMPARE_A_UNIT_WITH_ITSELF,
@@ -55,6 +63,11 @@ def panel_report(
     bins: pd.DataFrame,
     guards: pd.DataFrame,
     *,
+    sizes: pd.DataFrame | None = None,
+    change: Mapping[str, float] | None = None,
+    curve: CurveResult | str = "",
+    errors: pd.DataFrame | None = None,
+    diagnostics: pd.DataFrame | None = None,
     title: str = "",
     segment: str = "",
     labels: Mapping[str, str] | None = None,
@@ -66,6 +79,9 @@ def panel_report(
     ----------
     result, comparison, bins : from `fit_panel`, `compare_estimators`, `within_bins` on one spec.
     guards : from `check_guards`.
+    sizes, change : from `effect_sizes`, and the change (term -> amount) that is told in a sentence.
+    curve : from `headline_curve`. errors : from `compare_errors`. diagnostics : from `diagnose`.
+        What is left out is not in the report.
     title : the question; empty: made from the labels.
     segment : which units, for the head; empty: all.
     labels : column -> reader's name, ending on its unit in brackets.
@@ -78,6 +94,11 @@ def panel_report(
     headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
     kind, comparison = kind_of(spec.estimator, spec.absorb), by_kind(comparison, spec.absorb)
     words, verdict = grade(guards, row_of(comparison, term, kind), kind)
+    forests = [
+        draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
+        for name in result.terms[: len(spec.exposures)]
+    ]
+    scatter = draw_scatter(bins, result, conf_level=level, labels=names)
     of = f"{label(spec.outcome, names)} on {label(term, names)}"
     guards = readable(guards, names)
     return Report(
@@ -90,19 +111,20 @@ def panel_report(
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
         facts=_panel_facts(comparison, term, kind, result, names),
-        figures=(
-            *(
-                draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
-                for name in result.terms[: len(spec.exposures)]
-            ),
-            draw_scatter(bins, result, conf_level=level, labels=names),
-        ),
+        figures=(*forests[:1], *(() if curve else (scatter,))),
         tables=(_panel_table(comparison, result, names, kind),),
         guards=guards,
         limits=(*limits, NOT_AN_EFFECT if kind in COMPARE_A_UNIT_WITH_ITSELF else UNITS_COMPARED),
         method=panel_method(result, comparison, names),
         results=answers.assign(headline=headline),
         counts=_counts(result),
+        evidence=(
+            *other_exposures(forests[1:]),
+            *size_sections(sizes, change or {}, result, names),
+            *shape_sections(curve, scatter, term, names, level),
+        ),
+        checks=errors_sections(errors, result, names),
+        diagnostics=readable_diagnostics(diagnostics, names),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -13,14 +13,18 @@ from ex_cx.reporting.tables import by_term
 
 __all__ = [
     "COMPARE_A_UNIT_WITH_ITSELF",
+    "answer_change",
     "answer_mediation",
     "answer_panel",
     "by_kind",
     "change",
+    "given_products",
     "grade",
     "has_estimate",
     "holds_zero",
     "kind_of",
+    "listed",
+    "moved",
     "other_errors",
     "readable",
     "readable_text",
@@ -100,11 +104,61 @@ def answer_panel(
     names = labels or {}
     row = row_of(comparison, term, estimator)
     sentence = f"{_WORDS[estimator]}, {change(row, label(term, names), label(outcome, names))}."
-    sentence += _given_products(comparison, term, names)
+    sentence += given_products(comparison["term"].unique(), term, names)
     if estimator not in COMPARE_A_UNIT_WITH_ITSELF or not has_estimate(comparison, term, "between"):
         return sentence
     unit = split_unit(label(outcome, names))[1]
     return sentence + _against_between(row, row_of(comparison, term, "between"), unit)
+
+
+def answer_change(
+    row: pd.Series,
+    changes: Mapping[str, float],
+    outcome: str,
+    *,
+    labels: Mapping[str, str] | None = None,
+    remark: str = "",
+) -> str:
+    """What goes with a change of this size in one or more terms, as one sentence.
+
+    Parameters
+    ----------
+    row : from `predict_change` of `changes`, term -> amount; `remark` says what kind of change.
+
+    >>> row = pd.Series(dict(estimate=-6.02, conf_low=-6.9, conf_high=-5.1, conf_level=0.95))
+    >>> answer_change(row, {"x": 3.37}, "y", labels={"x": "Load (%)", "y": "NPS (points)"})
+    'Load higher by 3.37 percentage points is associated with NPS lower by 6.02 points (95 % \
+interval −6.90 to −5.10).'
+    """
+    names = labels or {}
+    cause = listed([moved(term, amount, names) for term, amount in changes.items()])
+    cause += f", {remark}," * bool(remark)
+    effect, unit = split_unit(label(outcome, names))
+    if holds_zero(row):
+        return (
+            f"No difference in {effect} is shown for {cause.rstrip(',')}: "
+            f"{_with_interval(row, unit)}, which holds zero."
+        )
+    verb = "is" if len(changes) == 1 else "together are"
+    return capital(
+        f"{cause} {verb} associated with {effect} {_direction(row)} by {_size(row, unit)} "
+        f"({_interval(row)})."
+    )
+
+
+def moved(term: str, amount: float, names: Mapping[str, str]) -> str:
+    """A term and how far it is moved.
+
+    >>> moved("x", -5, {"x": "Load (%)"}), moved("x_lag1", 0.5, {"x": "Mood (1-5)"})
+    ('Load lower by 5 percentage points', 'Mood, 1 period earlier, higher by 0.5')
+    """
+    words, unit = split_unit(label(term, names))
+    words += "," * (", " in words)  # a lag is told after a comma
+    if amount == 0:
+        return f"{words} unchanged"
+    way = "higher" if amount > 0 else "lower"
+    far = f"{abs(amount):,.0f}" if abs(amount) >= 1000 else plain(f"{abs(amount):.3g}")
+    return f"{words} {way} by {far}{_unit(unit, one=abs(amount) == 1)}"
 
 
 def answer_mediation(
@@ -120,7 +174,7 @@ def answer_mediation(
     names = labels or {}
     rows = by_term(tidy)
     cause, (effect, unit) = (split_unit(label(end, names)) for end in (exposure, outcome))
-    through = _and([words_of(m, names) for m in mediators])
+    through = listed([words_of(m, names) for m in mediators])
     where = "Within units" if within else "Over all rows"
     indirect, direct = rows["indirect"], rows["direct"]
     apart = {words_of(m, names): rows[f"indirect:{m}"] for m in mediators if len(mediators) > 1}
@@ -162,7 +216,8 @@ def _told(row: pd.Series, unit: str) -> str:
     return f"{_with_interval(row, unit)}, which {rest}"
 
 
-def _and(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """`a, b and c`."""
     *first, last = words
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -256,10 +311,10 @@ def row_of(frame: pd.DataFrame, term: str, estimator: str) -> pd.Series:
     return rows.iloc[0]
 
 
-def _given_products(comparison: pd.DataFrame, term: str, names: Mapping[str, str]) -> str:
+def given_products(terms: Iterable[str], term: str, names: Mapping[str, str]) -> str:
     """A reminder where the model also holds a product or power of the term."""
     own = _columns(term)
-    others = [str(other) for other in comparison["term"].unique()]
+    others = [str(other) for other in terms]
     products = [other for other in others if other != term and own < _columns(other)]
     squares = [other for other in others if other != term and _columns(other, power=True) == own]
     if not products and not squares:
@@ -267,8 +322,8 @@ def _given_products(comparison: pd.DataFrame, term: str, names: Mapping[str, str
     zero = sorted(set().union(*map(_columns, products)) - own) if products else []
     at = [f"where {' and '.join(words_of(name, names) for name in zero)} is 0"] if zero else []
     at += [f"at {words_of(term, names)} of 0"] if squares else []
-    listed = ", ".join(label(other, names) for other in [*products, *squares])
-    return f" This is the slope {' and '.join(at)}: the model also holds {listed}."
+    held = ", ".join(label(other, names) for other in [*products, *squares])
+    return f" This is the slope {' and '.join(at)}: the model also holds {held}."
 
 
 def _columns(term: str, *, power: bool = False) -> set[str]:

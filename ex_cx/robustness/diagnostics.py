@@ -302,7 +302,7 @@ def _chi2_tail(value: float, df: int) -> float:
     return float(chdtrc(df, value))
 
 
-def _f_tail(value: float, df_model: int, df_error: int) -> float:
+def _f_tail(value: float, df_model: int, df_error: float) -> float:
     from scipy.special import fdtrc
 
     return float(fdtrc(df_model, df_error, value))

@@ -6,12 +6,13 @@ import ast
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, overload
 
-from pydantic import BeforeValidator, Field, field_validator
+import pandas as pd
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from ex_cx.errors import ParameterError, nearest
-from ex_cx.estimation.conventions import Vcov
+from ex_cx.estimation.conventions import Match, Vcov
 from ex_cx.models.compare import COMPARED
-from ex_cx.models.spec import Estimator
+from ex_cx.models.spec import Estimator, PanelSpec, term_name
 from ex_cx.studies.validation import Strict, check, shown, spelled
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "DataParameters",
     "MediationParameters",
     "PanelRegressionParameters",
+    "asked_change",
     "check_parameters",
     "parse_parameters",
     "parse_segment",
@@ -37,11 +39,29 @@ def _sentences(value: object) -> object:
     return (value,) if isinstance(value, str) and value else _split(value)
 
 
+def _pairs(value: object) -> object:
+    """`papermill -p` can pass no mapping either, so `x=5, z=-0.5` will do."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in value.split(",") if part.strip()]
+    return {name.strip(): _amount(text.strip()) for name, _, text in pairs}
+
+
+def _amount(text: str) -> object:
+    try:
+        return float(text)
+    except ValueError:
+        return text  # which the type refuses, in words
+
+
 Sentences = Annotated[tuple[str, ...], BeforeValidator(_sentences)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 Effects = Annotated[tuple[Literal["unit", "period"], ...], BeforeValidator(_split)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Lag = Annotated[int, Field(ge=0)]
+Draws = Annotated[int, Field(ge=99, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0)]
+Changes = Annotated[dict[str, float], BeforeValidator(_pairs)]
 Estimators = Annotated[tuple[Estimator, ...], BeforeValidator(_split)]
 
 
@@ -102,6 +122,12 @@ class PanelRegressionParameters(DataParameters):
     """Parameters of `panel_regression`: one outcome on one or more exposures.
 
     The within estimate answers; `estimators` are shown side by side with it.
+
+    Attributes
+    ----------
+    change : term -> amount; the change whose counterpart in the outcome the report tells. Empty:
+        one within-unit standard deviation of the first exposure.
+    n_boot, seed : draws of the wild bootstrap, and where its random numbers start.
     """
 
     outcome: str = "cx_nps"
@@ -114,6 +140,10 @@ class PanelRegressionParameters(DataParameters):
     cluster: str = ""
     weights: str = ""
     conf_level: Level = 0.95
+    match: Match = "fixest"
+    change: Changes = Field(default_factory=dict)
+    n_boot: Draws = 1999
+    seed: Seed = 20240501
 
     @field_validator("outcome", "exposures")
     @classmethod
@@ -127,6 +157,20 @@ class PanelRegressionParameters(DataParameters):
             raise ValueError("lacks 'within', the estimate that answers; add it.")
         if len(set(value)) < len(value):
             raise ValueError("names an estimator twice.")
+        return value
+
+    @field_validator("change")
+    @classmethod
+    def _changes_its_own_terms(cls, value: Changes, info: ValidationInfo) -> Changes:
+        terms = (*info.data.get("exposures", ()), *info.data.get("controls", ()))
+        for name, amount in value.items():
+            if terms and name not in terms:
+                raise ValueError(
+                    f"{shown(name)} is neither an exposure nor a control; these are "
+                    f"{', '.join(terms)}.{nearest(name, terms)}"
+                )
+            if amount == 0:
+                raise ValueError(f"{shown(name)} changes by 0; leave it out.")
         return value
 
     def required_columns(self) -> tuple[str, ...]:
@@ -148,8 +192,8 @@ class MediationParameters(DataParameters):
     cluster: str = ""
     weights: str = ""
     conf_level: Level = 0.95
-    n_boot: Annotated[int, Field(ge=99, le=1_000_000)] = 4999
-    seed: Annotated[int, Field(ge=0)] = 20240501
+    n_boot: Draws = 4999
+    seed: Seed = 20240501
 
     @field_validator("outcome", "exposure", "mediators")
     @classmethod
@@ -194,6 +238,24 @@ def parse_segment(segment: str) -> tuple[str, str]:
     """
     column, _, value = segment.partition("=")
     return column.strip(), value.strip()
+
+
+def asked_change(parameters: PanelRegressionParameters, sizes: pd.DataFrame) -> dict[str, float]:
+    """The change that a report tells, by the names of the result's terms.
+
+    Parameters
+    ----------
+    parameters : its `change`; where that is empty, one within-unit standard deviation of the first
+        exposure that is no product or power, or else of the first.
+    sizes : from `effect_sizes`.
+    """
+    spec = PanelSpec(outcome=parameters.outcome, exposures=parameters.exposures, lag=parameters.lag)
+    if parameters.change:
+        return {term_name(name, spec): amount for name, amount in parameters.change.items()}
+    spreads = sizes[sizes["change"] == "one within-unit sd"]
+    plain = spreads[~spreads["term"].str.contains(r"[:^]")]
+    first = (plain if len(plain) else spreads).iloc[0]
+    return {str(first["term"]): float(first["size"])}
 
 
 def parse_parameters(notebook: str, values: Mapping[str, Any]) -> tuple[DataParameters, list[str]]:

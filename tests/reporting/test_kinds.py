@@ -132,8 +132,8 @@ def test_controls_products_squares_and_lags_are_named(panel, tmp_path, read_page
     labels = {"ex_occupancy_pct": "Occupancy (%)", "ex_engagement": "Engagement (1-5)"}
     report = panel_study(panel, spec, labels=labels)
     page_of(report, tmp_path, read_page)
-    assert len(report.figures) == 4  # a forest per exposure and the scatter of the first
-    assert len({figure.name for figure in report.figures}) == 4
+    assert len(report.every_figure()) == 4  # a forest per exposure and the scatter of the first
+    assert len({figure.name for figure in report.every_figure()}) == 4
     assert "Occupancy, 1 period earlier" in report.title
     assert "ex_aht_seconds" in set(report.tables[0].frame["term"])
 
@@ -150,7 +150,7 @@ def test_figures_of_names_that_look_alike_do_not_overwrite_each_other(
     long = Panel.from_frame(frame, unit="unit", period="period")
     report = panel_study(long, replace(SPEC, exposures=tuple(names)))
     page_of(report, tmp_path, read_page)
-    assert len(list((tmp_path / "figures").glob("*.svg"))) == len(report.figures) == 3
+    assert len(list((tmp_path / "figures").glob("*.svg"))) == len(report.every_figure()) == 3
     assert all(re.fullmatch(r"[A-Za-z0-9_]+", figure.name) for figure in report.figures)
 
 
