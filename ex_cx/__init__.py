@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     from ex_cx.robustness.confounding import MediationSensitivity, mediation_sensitivity
     from ex_cx.robustness.diagnostics import diagnose
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
+    from ex_cx.robustness.omitted import (
+        OmittedVariables,
+        mediation_omitted_bounds,
+        omitted_variable_bounds,
+    )
 
 __all__ = [
     "CurveResult",
@@ -53,6 +58,7 @@ __all__ = [
     "MediationResult",
     "MediationSensitivity",
     "MediationSpec",
+    "OmittedVariables",
     "Panel",
     "PanelResult",
     "PanelSpec",
@@ -79,8 +85,10 @@ __all__ = [
     "item_total",
     "link_sources",
     "measure_source",
+    "mediation_omitted_bounds",
     "mediation_sensitivity",
     "omega_total",
+    "omitted_variable_bounds",
     "precision_weights",
     "predict_change",
     "read_table",
@@ -105,6 +113,7 @@ _ROOM = {
     "MediationResult": "ex_cx.models.mediation_result",
     "MediationSensitivity": "ex_cx.robustness.confounding",
     "MediationSpec": "ex_cx.models.mediation_spec",
+    "OmittedVariables": "ex_cx.robustness.omitted",
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",
@@ -131,8 +140,10 @@ _ROOM = {
     "item_total": "ex_cx.linkage.scales",
     "link_sources": "ex_cx.linkage.link",
     "measure_source": "ex_cx.linkage.measure",
+    "mediation_omitted_bounds": "ex_cx.robustness.omitted",
     "mediation_sensitivity": "ex_cx.robustness.confounding",
     "omega_total": "ex_cx.linkage.scales",
+    "omitted_variable_bounds": "ex_cx.robustness.omitted",
     "precision_weights": "ex_cx.models.precision",
     "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",
