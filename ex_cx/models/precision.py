@@ -17,6 +17,8 @@ from ex_cx.models.spec import PanelSpec
 __all__ = ["PrecisionWeights", "compare_precision", "precision_weights"]
 
 Errors = Literal["own", "pooled"]
+TIED = 0.2
+"""Correlation of outcome and squared standard errors beyond which own errors are warned of."""
 _CLOSE = 1e-13
 """Relative change of the variance between units' months at which its search stops."""
 
@@ -72,7 +74,7 @@ def precision_weights(
     panel: Panel,
     spec: PanelSpec,
     *,
-    errors: Errors = "own",
+    errors: Errors = "pooled",
     std_error: str | None = None,
     count: str | None = None,
 ) -> PrecisionWeights:
@@ -83,15 +85,17 @@ def precision_weights(
     panel : unit x period rows, without weights of its own.
     spec : a within regression whose outcome has the errors; its terms and effects are taken out
         before the variance beyond sampling is found.
-    errors : own (each row's standard error) or pooled (the pooled variance of one answer, divided
-        by the row's answers). Own errors of shares shrink as the shares near 0 or 1, so that
-        extreme scores weigh more merely because they are extreme; pooled ones do not.
+    errors : pooled (the rows' standard errors make one variance of an answer, which is divided by
+        each row's answers) or own (each row's standard error as it is). Own errors of a score are
+        made of the same answers as the score, and shrink as it nears its ends: lucky draws weigh
+        most, and the estimate is pulled. Pooled ones depend on the number of answers only, and
+        exist where an error is withheld.
     std_error, count : columns; None means `<outcome>_se` and `<outcome>_n`.
 
     Returns
     -------
-    The panel with the weights; `fit_panel(weights.panel, spec)` uses them. Rows without a standard
-    error (suppressed, or a single answer) have none, and are counted.
+    The panel with the weights; `fit_panel(weights.panel, spec)` uses them. Rows that lack what a
+    weight is made of (an error that is suppressed, no answers) have none, and are counted.
 
     Raises
     ------
@@ -115,7 +119,8 @@ def precision_weights(
     >>> rows["nps"] = 5 * rng.normal(size=400) + rows["nps_se"] * rng.normal(size=400)
     >>> rows["x"] = rng.normal(size=400)
     >>> panel = Panel.from_frame(rows, unit="unit", period="period")
-    >>> found = precision_weights(panel, PanelSpec(outcome="nps", exposures=("x",)))
+    >>> spec = PanelSpec(outcome="nps", exposures=("x",))
+    >>> found = precision_weights(panel, spec, errors="own")
     >>> bool(10 < found.tau_squared < 50)  # truth 25
     True
     """
@@ -132,18 +137,6 @@ def precision_weights(
     tau_squared = _paule_mandel(compressed, rows)
     with np.errstate(divide="ignore"):
         weights = 1 / (tau_squared + variance)
-    found = []
-    if tau_squared == 0:
-        found.append(
-            "sampling errors account for all that is left of the outcome: tau^2 is 0, and the "
-            "weights are those of the standard errors alone"
-        )
-    zero = int((rows == 0).sum())
-    if zero:
-        found.append(
-            f"{zero} rows have a standard error of 0 (all answers alike) and weigh most; compare "
-            "errors='pooled'"
-        )
     told = {f"weight missing or zero ({column})": reason}
     return PrecisionWeights(
         panel=_weighted(panel, column, weights),
@@ -154,7 +147,7 @@ def precision_weights(
         n_obs=len(rows),
         rows_in=len(panel),
         lost={told.get(why, why): n for why, n in compressed.design.lost.items()},
-        warnings=tuple(found),
+        warnings=_warnings(compressed, rows, tau_squared, errors),
     )
 
 
@@ -171,8 +164,8 @@ def compare_precision(panel: Panel, spec: PanelSpec, *, conf_level: float = 0.95
     term. `none, all rows` uses every row; all others the same rows: those with a standard error.
     Weightings: none, responses (the count of answers), own errors, pooled errors.
     """
-    own = precision_weights(panel, spec)
-    pooled = precision_weights(panel, spec, errors="pooled")
+    own = precision_weights(panel, spec, errors="own")
+    pooled = precision_weights(panel, spec)
     column = own.column
     shown = np.isfinite(own.panel.frame[column].to_numpy())
     counts = panel.column(f"{spec.outcome}_n").to_numpy(dtype=float, na_value=np.nan)
@@ -196,6 +189,32 @@ def compare_precision(panel: Panel, spec: PanelSpec, *, conf_level: float = 0.95
             )
         )
     return pd.concat(frames, ignore_index=True)
+
+
+def _warnings(
+    compressed: CompressedPanel, variance: np.ndarray, tau_squared: float, errors: Errors
+) -> tuple[str, ...]:
+    found = []
+    if tau_squared == 0:
+        found.append(
+            "sampling errors account for all that is left of the outcome: tau^2 is 0, and the "
+            "weights are those of the standard errors alone"
+        )
+    zero = int((variance == 0).sum())
+    if zero:
+        found.append(
+            f"{zero} rows have a standard error of 0 (all answers alike) and weigh most; compare "
+            "errors='pooled'"
+        )
+    if errors == "own" and np.ptp(variance) > 0:
+        tied = float(np.corrcoef(compressed.design.columns[0], variance)[0, 1])
+        if abs(tied) > TIED:
+            found.append(
+                f"the squared standard errors go along with the outcome (correlation {tied:.2f}), "
+                "so that weights depend on what they weigh and pull the estimate; compare "
+                "errors='pooled'"
+            )
+    return tuple(found)
 
 
 def _check(panel: Panel, spec: PanelSpec, errors: str) -> None:

@@ -62,7 +62,7 @@ def test_paule_mandel_by_hand():
         }
     )
     # differences by x: 16 and 4; slope 10, residuals of the pairs +-3 and -+3: sum of squares 36
-    found = precision_weights(_panel(rows), replace(SPEC, absorb=("unit",)))
+    found = precision_weights(_panel(rows), replace(SPEC, absorb=("unit",)), errors="own")
     assert_allclose(found.tau_squared, 36 / 1 - 9, rtol=1e-10)
     assert_allclose(found.panel.frame["nps_precision"], 1 / 36, rtol=1e-10)
     assert found.panel.weights == "nps_precision"
@@ -75,7 +75,7 @@ def test_metafor_finds_the_same_variance_and_slopes(case):
     if case.endswith("holed"):
         rows = rows[(np.arange(len(rows)) + 1) % 7 != 0]
     spec = PanelSpec(outcome="pct", exposures=("unemp", "income"))
-    found = precision_weights(_panel(rows, "state", "year"), spec)
+    found = precision_weights(_panel(rows, "state", "year"), spec, errors="own")
     assert_allclose(found.tau_squared, R[case]["tau2"], rtol=1e-8)
     coef = fit_panel(found.panel, spec).coef
     assert_allclose(coef, [R[case]["coef"][name] for name in spec.exposures], rtol=1e-8)
@@ -83,7 +83,7 @@ def test_metafor_finds_the_same_variance_and_slopes(case):
 
 def test_weighted_fit_is_that_of_linearmodels():
     rows = _rows()
-    found = precision_weights(_panel(rows), SPEC)
+    found = precision_weights(_panel(rows), SPEC, errors="own")
     ours = fit_panel(found.panel, SPEC)
     indexed = found.panel.frame.set_index(["unit", "period"])
     theirs = PanelOLS(
@@ -99,7 +99,7 @@ def test_weighted_fit_is_that_of_linearmodels():
 def test_pooled_errors_are_the_pooled_variance_of_an_answer_over_the_answers():
     rows = _rows()
     rows.loc[:9, "nps_se"] = np.nan
-    found = precision_weights(_panel(rows), SPEC, errors="pooled")
+    found = precision_weights(_panel(rows), SPEC)
     held = rows.iloc[10:]
     counts = held["nps_n"]
     answer = np.average(counts * held["nps_se"] ** 2, weights=counts)
@@ -118,7 +118,7 @@ def test_variance_beyond_sampling_is_recovered():
         panel = _panel(rows)
         exact = fit_panel(panel, replace(SPEC, outcome="true_nps", vcov="unadjusted"))
         spread = exact.vcov[0, 0] * _left(rows)
-        gaps.append(precision_weights(panel, SPEC, errors="pooled").tau_squared - spread)
+        gaps.append(precision_weights(panel, SPEC).tau_squared - spread)
         truths.append(spread)
     sampling = np.mean(_rows()["nps_se"] ** 2)
     assert abs(np.mean(gaps)) < 3 * np.std(gaps) / np.sqrt(40) + 0.1 * sampling
@@ -173,7 +173,7 @@ def test_pooled_weights_are_worth_having():
     for seed in range(60):
         panel = _panel(_rows(seed))
         plain.append(fit_panel(panel, SPEC).coef[0])
-        found = precision_weights(panel, SPEC, errors="pooled")
+        found = precision_weights(panel, SPEC)
         weighted.append(fit_panel(found.panel, SPEC).coef[0])
     assert np.std(weighted) < 0.95 * np.std(plain)
 
@@ -193,7 +193,7 @@ def test_comparison_holds_the_rows_and_says_what_it_weighs():
     by_count = fit_panel(seen, replace(SPEC, weights="nps_n"))
     assert_allclose(table["estimate"][2], by_count.coef[0], rtol=1e-10)
     assert_allclose(table["std_error"][2], np.sqrt(by_count.vcov[0, 0]), rtol=1e-9)
-    own = precision_weights(panel, SPEC)
+    own = precision_weights(panel, SPEC, errors="own")
     assert own.lost == {"no standard error (nps_se)": withheld}
     assert own.glance()["rows_lost"].item() == withheld
     assert_allclose(table["tau_squared"][3], own.tau_squared)
@@ -201,22 +201,29 @@ def test_comparison_holds_the_rows_and_says_what_it_weighs():
 
 def test_sampling_alone_gives_zero_and_says_so():
     rows = _rows().assign(nps_se=500.0)
-    found = precision_weights(_panel(rows), SPEC)
+    found = precision_weights(_panel(rows), SPEC, errors="own")
     assert found.tau_squared == 0
     assert "sampling errors account for all" in found.warnings[0]
     assert_allclose(found.panel.frame["nps_precision"], 1 / 500**2)
 
 
+def test_errors_that_go_along_with_the_score_are_told():
+    panel = _panel(_near_the_top(1))
+    own = precision_weights(panel, SPEC, errors="own")
+    assert "go along with the outcome (correlation -0." in "; ".join(own.warnings)
+    assert precision_weights(panel, SPEC).warnings == ()
+
+
 def test_errors_of_zero_are_told_or_refused():
     rows = _rows().assign(nps_se=lambda r: r["nps_se"].clip(lower=1))
     rows.loc[4, "nps_se"] = 0.0
-    found = precision_weights(_panel(rows), SPEC)
+    found = precision_weights(_panel(rows), SPEC, errors="own")
     assert "1 rows have a standard error of 0" in found.warnings[0]
     assert np.isfinite(found.panel.frame["nps_precision"]).all()
     rows["nps_se"] = np.where(rows.index == 4, 0.0, 500.0)
     rows.loc[rows["unit"] == 0, "nps"] = 10.0
     with pytest.raises(InferenceError, match="1 rows have a standard error of 0 and no variance"):
-        precision_weights(_panel(rows), SPEC)
+        precision_weights(_panel(rows), SPEC, errors="own")
 
 
 def test_what_is_refused_says_why():
@@ -241,7 +248,7 @@ def test_what_is_refused_says_why():
     ]
     for given, spec, options, words in cases:
         with pytest.raises(SpecError, match=words):
-            precision_weights(given, spec, **options)
+            precision_weights(given, spec, **{"errors": "own", **options})
     few = _panel(rows[(rows["unit"] < 2) & (rows["period"] < 2)])
     with pytest.raises(InferenceError, match="no degrees of freedom"):
         precision_weights(few, SPEC)
