@@ -16,7 +16,7 @@ from ex_cx.reporting.numbers import capital, count, interval, label, number
 from ex_cx.reporting.report import Report, Table
 from ex_cx.reporting.sections import (
     errors_sections,
-    other_exposures,
+    other_terms,
     readable_diagnostics,
     shape_sections,
     size_sections,
@@ -98,6 +98,7 @@ def panel_report(
         draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
         for name in result.terms[: len(spec.exposures)]
     ]
+    tables = _panel_tables(comparison, result, names, kind)
     scatter = draw_scatter(bins, result, conf_level=level, labels=names)
     of = f"{label(spec.outcome, names)} on {label(term, names)}"
     guards = readable(guards, names)
@@ -112,14 +113,14 @@ def panel_report(
         verdict=verdict,  # type: ignore[arg-type]
         facts=_panel_facts(comparison, term, kind, result, names),
         figures=(*forests[:1], *(() if curve else (scatter,))),
-        tables=(_panel_table(comparison, result, names, kind),),
+        tables=tuple(tables[:1]),
         guards=guards,
         limits=(*limits, NOT_AN_EFFECT if kind in COMPARE_A_UNIT_WITH_ITSELF else UNITS_COMPARED),
         method=panel_method(result, comparison, names),
         results=answers.assign(headline=headline),
         counts=_counts(result),
         evidence=(
-            *other_exposures(forests[1:]),
+            *other_terms(forests[1:], tables[1:], result),
             *size_sections(sizes, change or {}, result, names),
             *shape_sections(curve, scatter, term, names, level),
         ),
@@ -240,9 +241,10 @@ def _clusters(result: PanelResult | MediationResult, names: Mapping[str, str]) -
     return count(result.n_clusters), text + (f", {count(lost)} lost ({why})" if lost else "")
 
 
-def _panel_table(
+def _panel_tables(
     comparison: pd.DataFrame, result: PanelResult, names: Mapping[str, str], kind: str
-) -> Table:
+) -> list[Table]:
+    """The headline by each estimator, and the other terms if there are any."""
     glance, level = result.glance().iloc[0], comparison["conf_level"].iloc[0]
     what = capital(kind.replace("_", " "))
     caption = (
@@ -252,13 +254,19 @@ def _panel_table(
     )
     order = comparison["term"].map({term: at for at, term in enumerate(result.terms)})
     rows = comparison.iloc[order.argsort(kind="stable")]
-    return Table(
-        name="estimates",
-        frame=format_tidy(rows, names),
-        caption=caption,
-        text_columns=("estimate by",),
-        answer_rows=_where(rows["estimator"] == kind),
-    )
+    is_headline = rows["term"] == result.terms[0]
+    parts = {"estimates": rows[is_headline], "other_estimates": rows[~is_headline]}
+    return [
+        Table(
+            name=name,
+            frame=format_tidy(part, names),
+            caption=caption,
+            text_columns=("estimate by",),
+            answer_rows=_where(part["estimator"] == kind),
+        )
+        for name, part in parts.items()
+        if len(part)
+    ]
 
 
 def _mediation_table(

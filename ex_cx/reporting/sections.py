@@ -27,7 +27,7 @@ from ex_cx.robustness.findings import FEW_CLUSTERS
 
 __all__ = [
     "errors_sections",
-    "other_exposures",
+    "other_terms",
     "readable_diagnostics",
     "shape_sections",
     "size_sections",
@@ -62,12 +62,16 @@ _ASKS = {
 }
 
 
-def other_exposures(forests: Sequence[Figure]) -> tuple[Section, ...]:
-    """The forests of all exposures but the headline, folded."""
-    if not forests:
+def other_terms(
+    forests: Sequence[Figure], tables: Sequence[Table], result: PanelResult
+) -> tuple[Section, ...]:
+    """All terms but the headline, folded."""
+    which = ["exposure" if len(forests) == 1 else "exposures"] if forests else []
+    which += ["controls"] if result.spec.controls else []
+    if not which:
         return ()
-    which = "exposure" if len(forests) == 1 else f"{len(forests)} exposures"
-    return (Section(heading="", figures=tuple(forests), fold=f"The other {which}, drawn"),)
+    fold = f"The other {listed(which)}" if forests else "The controls"
+    return (Section(heading="", figures=tuple(forests), tables=tuple(tables), fold=fold),)
 
 
 def size_sections(
@@ -104,7 +108,10 @@ def size_sections(
 
 def _spread(result: PanelResult) -> str:
     within = kind_of(result.spec.estimator, result.spec.absorb) in COMPARE_A_UNIT_WITH_ITSELF
-    return f"one standard deviation {'within units' if within else 'of it'}"
+    if not within:
+        return "one standard deviation of it"
+    common = ", net of what periods share" if "period" in result.spec.absorb else ""
+    return f"one standard deviation within units{common}"
 
 
 def _is_one_sd(sizes: pd.DataFrame, changes: Mapping[str, float]) -> bool:

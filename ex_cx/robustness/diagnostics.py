@@ -29,11 +29,27 @@ Light = Literal["green", "amber", "red"]
 
 LEVEL = 0.05
 """p-value below which a test speaks."""
-HIGH_VIF, SEVERE_VIF = 5.0, 10.0
-"""Variance inflation from which collinearity is worth a word, and hides effects."""
+NO_VIF, HIGH_VIF, SEVERE_VIF = 1.05, 5.0, 10.0
+"""Variance inflation that is none, from which it is worth a word, and which hides effects."""
 HEAVY_UNIT = 0.20
 """Share of the information on a coefficient that a single cluster holds."""
 POOR_RELIABILITY, BAD_RELIABILITY = 0.7, 0.4
+
+_FEW_WORDS: dict[Light, str] = {
+    "green": "",
+    "amber": ": few enough that intervals are likely too short",
+    "red": ": too few for clustered intervals to be trusted",
+}
+_LITTLE_WORDS: dict[Light, str] = {
+    "green": "",
+    "amber": ", which is little to learn from",
+    "red": ": change within units is hardly observed",
+}
+_NOISE_WORDS: dict[Light, str] = {
+    "green": "",
+    "amber": ", which pulls the estimate towards zero by about the rest",
+    "red": ", which pulls the estimate most of the way towards zero",
+}
 
 
 class _Line(NamedTuple):
@@ -216,6 +232,7 @@ def _effective(panel: Panel, spec: PanelSpec) -> list[_Line]:
         worth = float(row["n_effective"])
         words = f"worth {worth:.0f} equally informative clusters of {row['n_clusters']}"
         light = _low(worth, FEW_EFFECTIVE, TOO_FEW_EFFECTIVE)
+        words += _FEW_WORDS[light]
         lines.append(_Line(str(row["term"]), worth, np.nan, words, light))
     return lines
 
@@ -243,6 +260,7 @@ def _variation(panel: Panel, fitted: PanelResult) -> list[_Line]:
             share = float(spread[term])
             words = f"{100 * share:.0f} % of the variance lies within units"
             light = _low(share, LITTLE_WITHIN, HARDLY_WITHIN)
+            words += _LITTLE_WORDS[light]
             lines.append(_Line(term, share, np.nan, words, light))
     return lines
 
@@ -257,6 +275,8 @@ def _inflation(panel: Panel, spec: PanelSpec) -> list[_Line]:
     for term, factor in zip(compressed.terms, factors, strict=False):
         light: Light = "red" if factor > SEVERE_VIF else "amber" if factor > HIGH_VIF else "green"
         words = f"the other terms inflate its variance {number(float(factor))} times"
+        if factor < NO_VIF:
+            words = "the other terms hardly inflate its variance"
         lines.append(_Line(term, float(factor), np.nan, words, light))
     return lines
 
@@ -273,6 +293,7 @@ def _reliability(panel: Panel, spec: PanelSpec, fitted: PanelResult) -> list[_Li
             value = max(0.0, 1 - float(np.nanmean(squared)) / variance)
             words = f"about {100 * value:.0f} % of the variance within units is not survey noise"
             light = _low(value, POOR_RELIABILITY, BAD_RELIABILITY)
+            words += _NOISE_WORDS[light]
             lines.append(_Line(term, value, np.nan, words, light))
     return lines
 

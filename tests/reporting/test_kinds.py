@@ -135,7 +135,10 @@ def test_controls_products_squares_and_lags_are_named(panel, tmp_path, read_page
     assert len(report.every_figure()) == 4  # a forest per exposure and the scatter of the first
     assert len({figure.name for figure in report.every_figure()}) == 4
     assert "Occupancy, 1 period earlier" in report.title
-    assert "ex_aht_seconds" in set(report.tables[0].frame["term"])
+    headline, others = report.every_table()
+    assert set(headline.frame["term"]) == {"Occupancy, 1 period earlier (%)"}
+    assert "ex_aht_seconds" in set(others.frame["term"])
+    assert report.evidence[0].fold == "The other exposures and controls"
 
 
 @pytest.mark.parametrize(
@@ -151,7 +154,7 @@ def test_figures_of_names_that_look_alike_do_not_overwrite_each_other(
     report = panel_study(long, replace(SPEC, exposures=tuple(names)))
     page_of(report, tmp_path, read_page)
     assert len(list((tmp_path / "figures").glob("*.svg"))) == len(report.every_figure()) == 3
-    assert all(re.fullmatch(r"[A-Za-z0-9_]+", figure.name) for figure in report.figures)
+    assert all(re.fullmatch(r"[A-Za-z0-9_]+", figure.name) for figure in report.every_figure())
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
