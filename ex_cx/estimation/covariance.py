@@ -10,10 +10,11 @@ from ex_cx.errors import InferenceError
 from ex_cx.estimation.conventions import Match, Sizes, Vcov, small_sample
 from ex_cx.estimation.equation import Equation, check_resampling
 from ex_cx.estimation.inference import jackknife_vcov, sandwich, solve_equation
+from ex_cx.estimation.instruments import TwoStage
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.estimation.reduced_bias import bias_reduced
 
-__all__ = ["Covariance", "Rows", "bartlett", "covariance"]
+__all__ = ["Covariance", "Rows", "bartlett", "covariance", "row_scores"]
 
 VANISHED = 1e-16
 """A clustered variance below this share of the unadjusted one is round-off."""
@@ -62,6 +63,7 @@ def covariance(
     regressors: list[int],
     rows: Rows,
     match: Match = "fixest",
+    stages: TwoStage | None = None,
 ) -> Covariance:
     """Covariance of the coefficients of one equation.
 
@@ -73,6 +75,7 @@ def covariance(
     moments, equation, regressors : the equation and the positions of its regressors.
     rows : charges, and each row's period.
     match : the package whose small-sample factor to use; see `ex_cx.estimation.conventions`.
+    stages : of which `equation` is the second, where terms are instrumented.
 
     Raises
     ------
@@ -99,13 +102,13 @@ def covariance(
     )
     lags, warning = "", ""
     if kind == "jackknife":
-        meat = _jackknife(moments, equation, regressors, about_mean=match == "stata")
+        meat = _jackknife(moments, equation, regressors, stages, about_mean=match == "stata")
     elif kind == "unadjusted":
         meat = equation.rss * equation.bread
     elif kind == "cluster":
         meat = sandwich(equation.bread, equation.scores)
     else:
-        scores = row_scores(moments, equation, regressors)
+        scores = row_scores(moments, equation, regressors, stages)
         if periods is None:
             meat = sandwich(equation.bread, scores)
         elif kind == "cluster_two_way":
@@ -167,13 +170,22 @@ def _bias_reduced(moments: ClusterMoments, equation: Equation, regressors: list[
     return Covariance(vcov, df, text, warning)
 
 
-def row_scores(moments: ClusterMoments, equation: Equation, regressors: list[int]) -> np.ndarray:
-    """Each row's regressors times its residual (and weight), (n, p), in the moments' order."""
+def row_scores(
+    moments: ClusterMoments,
+    equation: Equation,
+    regressors: list[int],
+    stages: TwoStage | None = None,
+) -> np.ndarray:
+    """Each row's regressors times its residual (and weight), (n, p), in the moments' order.
+
+    Of a second stage, its fitted regressors.
+    """
     rows = np.concatenate([block.copy() for block in moments.demeaned()], axis=1)
     weights = moments.rows.weights
     residual = equation.contrast @ rows
     scored = residual if weights is None else residual * weights
-    return (rows[regressors] * scored).T
+    own = rows[regressors] if stages is None else stages.fitted @ rows
+    return (own * scored).T
 
 
 def bartlett(scores: np.ndarray, bandwidth: int) -> np.ndarray:
@@ -190,12 +202,20 @@ def bartlett(scores: np.ndarray, bandwidth: int) -> np.ndarray:
 
 
 def _jackknife(
-    moments: ClusterMoments, equation: Equation, regressors: list[int], *, about_mean: bool
+    moments: ClusterMoments,
+    equation: Equation,
+    regressors: list[int],
+    stages: TwoStage | None,
+    *,
+    about_mean: bool,
 ) -> np.ndarray:
     """Sum over clusters of (b_g - c)(b_g - c)', c the estimate or the mean of the b_g."""
     check_resampling(equation)
-    outcome = int(np.flatnonzero(equation.contrast == 1.0)[0])
-    left_out = solve_equation(moments.leave_one_out(), outcome, regressors, moments.before)
+    if stages is None:
+        outcome = int(np.flatnonzero(equation.contrast == 1.0)[0])
+        left_out = solve_equation(moments.leave_one_out(), outcome, regressors, moments.before)
+    else:
+        left_out = stages.leave_one_out(moments)
     centre = left_out.mean(axis=0) if about_mean else equation.coef
     g = len(left_out)
     return jackknife_vcov(left_out, centre) * (g / (g - 1))

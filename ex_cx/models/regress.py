@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,10 +14,20 @@ from ex_cx.estimation.cross_sections import fama_macbeth
 from ex_cx.estimation.design import Design, DesignTerm, build_design, same_source
 from ex_cx.estimation.effects import random_rows
 from ex_cx.estimation.equation import ILL_CONDITIONED, Equation, fit_equation
+from ex_cx.estimation.first_stage import first_stage_frame
 from ex_cx.estimation.inference import solve_equation, t_interval, t_p_values
+from ex_cx.estimation.instruments import TwoStage, fit_two_stage
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.spec import PanelSpec, check_spec, term_names
+from ex_cx.models.spec import (
+    PanelSpec,
+    check_spec,
+    instrument_name,
+    instrument_names,
+    refuse_instruments,
+    term_names,
+    two_stages_in_words,
+)
 from ex_cx.results import Result
 
 __all__ = ["CompressedPanel", "PanelResult", "PanelSpec", "compress_panel", "fit_panel"]
@@ -45,12 +55,15 @@ class PanelResult(Result):
         unadjusted or robust. Where terms differ, the smallest of theirs, which sums and products
         of coefficients use.
     df_by_term : shape (k,), each term's degrees of freedom.
-    r2 : share of the outcome's variance, net of the effects, that the terms account for.
+    r2 : share of the outcome's variance, net of the effects, that the terms account for; NaN with
+        instruments, whose residuals are not the smallest.
     condition_number : of the regressors net of the effects, each scaled to unit length.
     n_obs, n_units, n_periods, n_clusters : used.
     rows_in : rows of the panel; `lost` : reason -> rows not used.
     convention : the small-sample convention in words, and the package that has it.
     warnings : what makes a right number fragile.
+    first_stage : one row for each instrumented term (columns: see
+        `ex_cx.estimation.first_stage.first_stage_frame`); empty without instruments.
     """
 
     spec: PanelSpec
@@ -69,6 +82,7 @@ class PanelResult(Result):
     lost: dict[str, int]
     convention: str
     warnings: tuple[str, ...]
+    first_stage: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """One row per term: estimate in outcome units per unit of the term, t interval."""
@@ -91,6 +105,9 @@ class PanelResult(Result):
 
     def glance(self) -> pd.DataFrame:
         """One row: counts, rows lost and why, fit, conventions, warnings."""
+        instrumented = {}
+        if self.spec.instruments:
+            instrumented = {"first_stage_f": float(self.first_stage["f"].min())}
         return pd.DataFrame(
             {
                 "outcome": [self.spec.outcome],
@@ -105,6 +122,7 @@ class PanelResult(Result):
                 "rows_lost": sum(self.lost.values()),
                 "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
                 "r2": self.r2,
+                **instrumented,
                 "df_t": self.df_t,
                 "condition_number": self.condition_number,
                 "convention": self.convention,
@@ -113,7 +131,9 @@ class PanelResult(Result):
         )
 
     def _headline(self) -> str:
-        return f"{self.spec.outcome}: {self.spec.estimator} estimates, {self.n_obs} rows"
+        instrumented = "instrumented " if self.spec.instruments else ""
+        kind = f"{self.spec.estimator} {instrumented}estimates"
+        return f"{self.spec.outcome}: {kind}, {self.n_obs} rows"
 
 
 def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
@@ -160,18 +180,16 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     check_spec(panel, spec)
     if spec.estimator == "fama_macbeth":
         return _fit_cross_sections(panel, spec)
-    compressed = compress_panel(panel, spec)
-    equation = compressed.equation()
+    compressed = _compressed(panel, spec)
     design, n_terms = compressed.design, len(compressed.terms)
+    charges = _charges(panel, compressed)
+    stages = _two_stages(compressed, spec) if spec.instruments else None
+    equation = compressed.equation() if stages is None else stages.equation
     found = covariance(
-        spec.vcov,
-        compressed.moments,
-        equation,
-        compressed.regressors,
-        _charges(panel, compressed),
-        spec.match,
+        spec.vcov, compressed.moments, equation, compressed.regressors, charges, spec.match, stages
     )
-    explained = _explainable(compressed)
+    first, told = _first_stage(compressed, spec, stages, charges)
+    explained = _explainable(compressed) if stages is None else 0.0
     return PanelResult(
         spec=spec,
         terms=compressed.terms,
@@ -181,8 +199,9 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
         df_by_term=np.broadcast_to(found.df_t, len(compressed.regressors))[:n_terms],
         r2=1 - equation.rss / explained if explained > 0 else np.nan,
         condition_number=equation.condition_number,
-        convention=found.convention,
-        warnings=(*_warnings(panel, spec, design, equation), *filter(None, [found.warning])),
+        convention=two_stages_in_words(spec) + found.convention,
+        warnings=(*told, *_warnings(panel, spec, design, equation), *filter(None, [found.warning])),
+        first_stage=first,
         **_counts(design),
     )
 
@@ -216,14 +235,20 @@ def compress_panel(panel: Panel, spec: PanelSpec) -> CompressedPanel:
 
     Raises
     ------
-    SpecError : as `fit_panel`; also for fama_macbeth, which is not one equation.
+    SpecError : as `fit_panel`; also for fama_macbeth and with instruments, which are not one
+        equation.
     """
     check_spec(panel, spec)
+    refuse_instruments(spec, "What starts from one equation (resampling, influence, diagnostics)")
     if spec.estimator == "fama_macbeth":
         raise SpecError(
             "estimator='fama_macbeth' is a mean of many equations, so it cannot be resampled or "
             "left out by cluster as one. Use estimator='within'."
         )
+    return _compressed(panel, spec)
+
+
+def _compressed(panel: Panel, spec: PanelSpec) -> CompressedPanel:
     design, absorbed = _design(panel, spec), _absorbed(spec)
     terms: tuple[str, ...] = tuple(term_names(spec))
     nuisance: tuple[str, ...] = ()
@@ -237,6 +262,26 @@ def compress_panel(panel: Panel, spec: PanelSpec) -> CompressedPanel:
         )
     moments = ClusterMoments(design.moment_rows(absorbed, constant=constant))
     return CompressedPanel(design, moments, terms, nuisance, absorbed)
+
+
+def _two_stages(compressed: CompressedPanel, spec: PanelSpec) -> TwoStage:
+    names = [*compressed.terms, *(instrument_name(z, spec) for z in spec.instrument_terms)]
+    n_terms = len(compressed.terms)
+    return fit_two_stage(
+        compressed.moments,
+        [1 + spec.exposures.index(exposure) for exposure in spec.instrumented],
+        range(1 + n_terms, 1 + len(names)),
+        names,
+        compressed.absorbed,
+    )
+
+
+def _first_stage(
+    compressed: CompressedPanel, spec: PanelSpec, stages: TwoStage | None, charges: Rows
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    if stages is None:
+        return pd.DataFrame(), ()
+    return first_stage_frame(spec.vcov, compressed.moments, stages, charges, instrument_names(spec))
 
 
 def _fit_cross_sections(panel: Panel, spec: PanelSpec) -> PanelResult:
@@ -326,6 +371,7 @@ def _design(panel: Panel, spec: PanelSpec) -> Design:
         DesignTerm(spec.outcome),
         *(DesignTerm(term, spec.lag) for term in spec.exposures),
         *(DesignTerm(term) for term in spec.controls),
+        *(DesignTerm(term, spec.lag) for term in spec.instrument_terms),
     ]
     design = build_design(
         panel,
@@ -344,7 +390,7 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
     clusters = min(design.n_clusters, design.n_periods) if two_way else design.n_clusters
     clustered = two_way or spec.vcov in ("cluster", "jackknife")
     if clustered and clusters < FEW_CLUSTERS:
-        advice = "compare `wild_cluster_test`"
+        advice = "compare `wild_cluster_test`" if not spec.instruments else "read it with care"
         if spec.vcov != "jackknife":
             advice = "CR1 errors tend to be too small; compare vcov='jackknife' and " + advice[8:]
         found.append(f"{clusters} clusters, fewer than {FEW_CLUSTERS}: {advice}")
@@ -362,7 +408,7 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
             f"{design.n_periods} periods, fewer than {FEW_PERIODS}: Driscoll-Kraay errors rest on "
             "many periods; compare vcov='cluster'"
         )
-    found += same_source(panel, [spec.outcome], spec.exposures)
+    found += same_source(panel, [spec.outcome], [*spec.exposures, *spec.instrument_terms])
     if equation.coarseness > ILL_CONDITIONED:
         found.append(
             "regressors nearly dependent on each other or on the period effects (condition number "

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ex_cx.errors import SpecError, nearest
+from ex_cx.errors import SpecError, nearest, some
 from ex_cx.estimation.conventions import Match, Vcov, check_match
 from ex_cx.estimation.design import term_columns
 from ex_cx.linkage.panel import Panel
 
-__all__ = ["Effect", "Estimator", "PanelSpec", "check_spec", "term_name", "term_names"]
+__all__ = [
+    "Effect",
+    "Estimator",
+    "PanelSpec",
+    "check_spec",
+    "instrument_name",
+    "instrument_names",
+    "refuse_instruments",
+    "term_name",
+    "term_names",
+    "two_stages_in_words",
+]
 
 Estimator = Literal[
     "pooled",
@@ -22,7 +34,11 @@ Estimator = Literal[
     "fama_macbeth",
 ]
 Effect = Literal["unit", "period"]
+Pairs = tuple[tuple[str, tuple[str, ...]], ...]
+Instruments = Pairs | Mapping[str, str | tuple[str, ...]]
 _SERIES = ("unadjusted", "driscoll_kraay")
+_TWO_STAGE = ("pooled", "within", "first_difference")
+_TWO_STAGE_ERRORS = ("unadjusted", "robust", "cluster", "jackknife")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +63,8 @@ class PanelSpec:
     cluster : column of which each value holds whole units; None means the panel's own, or the unit.
     weights : column; None means the panel's own. Only their ratios matter: a row of weight 2 counts
         as much as two in the estimate, and as one row in n and in degrees of freedom.
+    instruments : exposure -> the instrument (or tuple of them) that moves it, terms too; kept as
+        pairs. They take the exposure's lag. Two stages; pooled, within, first_difference only.
     match : the package whose small-sample factor and degrees of freedom the errors take: fixest,
         stata (xtreg, fe), linearmodels, clubsandwich; see `ex_cx.estimation.conventions`.
     """
@@ -61,13 +79,92 @@ class PanelSpec:
     cluster: str | None = None
     weights: str | None = None
     match: Match = "fixest"
+    instruments: Instruments = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "instruments", _frozen(self.instruments))
+
+    @property
+    def instrument_terms(self) -> tuple[str, ...]:
+        """The instruments, each once, in the order in which they are named."""
+        return tuple(dict.fromkeys(name for _, names in _pairs(self) for name in names))
+
+    @property
+    def instrumented(self) -> tuple[str, ...]:
+        """The exposures that have instruments."""
+        return tuple(exposure for exposure, _ in _pairs(self))
+
+
+def _frozen(instruments: Instruments) -> Pairs:
+    """Instruments as pairs of an exposure and the tuple of its instruments."""
+    pairs = instruments.items() if isinstance(instruments, Mapping) else instruments
+    if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+        raise SpecError(
+            f"instruments={instruments!r} does not say which exposure has which instrument. Write "
+            "instruments={'x': 'z'}, or {'x': ('z1', 'z2')}."
+        )
+    frozen = tuple((x, (names,) if isinstance(names, str) else tuple(names)) for x, names in pairs)
+    if len(dict(frozen)) < len(frozen):
+        raise SpecError(
+            "instruments names an exposure more than once. Give it all of its own once."
+        )
+    return frozen
+
+
+def _pairs(spec: PanelSpec) -> Pairs:
+    """The instruments as `__post_init__` keeps them."""
+    return _frozen(spec.instruments)
+
+
+def refuse_instruments(spec: PanelSpec, what: str) -> None:
+    """Refuse a spec with instruments where they would be passed over in silence.
+
+    Parameters
+    ----------
+    what : what was asked for, e.g. "The lead placebo".
+
+    Raises
+    ------
+    SpecError : the spec has instruments.
+
+    >>> refuse_instruments(PanelSpec(outcome="y", exposures=("x",)), "The lead placebo")
+    """
+    if spec.instruments:
+        raise SpecError(
+            f"{what} is defined for least squares, and the spec instruments "
+            f"{some(spec.instrumented)}. Ask for it without instruments (instruments=()), or use "
+            "`fit_panel` for the instrumented estimate."
+        )
 
 
 def term_name(term: str, spec: PanelSpec) -> str:
     """Name of an exposure's coefficient, e.g. x_lag1 (x_lead1 for a negative lag)."""
-    if spec.lag == 0 or term not in spec.exposures:
+    return instrument_name(term, spec) if term in spec.exposures else term
+
+
+def instrument_name(term: str, spec: PanelSpec) -> str:
+    """A column taken at the exposures' lag, e.g. x_lag1."""
+    if spec.lag == 0:
         return term
     return f"{term}_lag{spec.lag}" if spec.lag > 0 else f"{term}_lead{-spec.lag}"
+
+
+def instrument_names(spec: PanelSpec) -> dict[str, tuple[str, ...]]:
+    """Instrumented coefficients and their instruments, by the names that results use."""
+    return {
+        term_name(exposure, spec): tuple(instrument_name(name, spec) for name in names)
+        for exposure, names in _pairs(spec)
+    }
+
+
+def two_stages_in_words(spec: PanelSpec) -> str:
+    """What is instrumented by what, ahead of a convention; empty without instruments.
+
+    >>> two_stages_in_words(PanelSpec(outcome="y", exposures=("x",), instruments={"x": "z"}))
+    'two-stage least squares, x by z; '
+    """
+    pairs = [f"{x} by {' and '.join(names)}" for x, names in instrument_names(spec).items()]
+    return f"two-stage least squares, {'; '.join(pairs)}; " if pairs else ""
 
 
 def term_names(spec: PanelSpec) -> list[str]:
@@ -108,8 +205,10 @@ def check_spec(panel: Panel, spec: PanelSpec) -> None:
             f"The terms name {', '.join(map(repr, sorted(repeated)))} more than once, or also as "
             "the outcome. Name each column once."
         )
-    for term in (spec.outcome, *spec.exposures, *spec.controls):
+    for term in (spec.outcome, *spec.exposures, *spec.controls, *spec.instrument_terms):
         term_columns(panel, term)
+    if spec.instruments:
+        _check_instruments(spec)
 
 
 def _check_combination(panel: Panel, spec: PanelSpec) -> None:
@@ -135,4 +234,41 @@ def _check_combination(panel: Panel, spec: PanelSpec) -> None:
         raise SpecError(
             f"estimator='between' has one row a unit and no periods, so there is no "
             f"vcov={spec.vcov!r}. Use vcov='robust' or 'cluster'."
+        )
+
+
+def _check_instruments(spec: PanelSpec) -> None:
+    """Refuse instruments that could not be used, or are no instruments."""
+    for choice, allowed in (("estimator", _TWO_STAGE), ("vcov", _TWO_STAGE_ERRORS)):
+        value = getattr(spec, choice)
+        if value not in allowed:
+            raise SpecError(
+                f"{choice}={value!r} takes no instruments. With instruments use one of "
+                f"{', '.join(allowed)}."
+            )
+    if spec.match != "fixest":
+        raise SpecError(
+            f"match={spec.match!r} is not defined with instruments: its panel estimators have "
+            "none. Use match='fixest'."
+        )
+    for exposure, names in _pairs(spec):
+        if exposure not in spec.exposures:
+            raise SpecError(
+                f"instruments names {exposure!r}, which is no exposure of the spec"
+                f".{nearest(exposure, spec.exposures)} The exposures are {some(spec.exposures)}."
+            )
+        if not names:
+            raise SpecError(f"instruments gives no instrument for {exposure!r}. Name a column.")
+    taken = [n for n in spec.instrument_terms if n in {*spec.exposures, spec.outcome}]
+    taken += [n for n in spec.instrument_terms if n in spec.controls and spec.lag == 0]
+    if taken:
+        raise SpecError(
+            f"{some(taken)} cannot be an instrument and a term or the outcome at once: exposures "
+            "without instruments and controls are their own instruments already."
+        )
+    if len(spec.instrument_terms) < len(spec.instrumented):
+        raise SpecError(
+            f"{len(spec.instrument_terms)} instruments ({some(spec.instrument_terms)}) cannot move "
+            f"{len(spec.instrumented)} exposures ({some(spec.instrumented)}) apart. Name at least "
+            "one for each."
         )
