@@ -79,9 +79,13 @@ def wild_signs(
     """
     if kind == "rademacher" and n_clusters <= ENUMERATE_UP_TO and 2**n_clusters <= n_draws:
         bits = np.arange(2**n_clusters)[:, None] >> np.arange(n_clusters) & 1
-        return 1.0 - 2.0 * bits, True
-    if kind == "rademacher":
-        return rng.integers(0, 2, size=(n_draws, n_clusters)) * 2.0 - 1.0, False
+        return (1 - 2 * bits).astype(np.int8), True
+    if kind == "rademacher":  # a byte a sign: they are many
+        signs = np.empty((n_draws, n_clusters), dtype=np.int8)
+        for at in range(0, n_draws, _BLOCK):
+            block = signs[at : at + _BLOCK]
+            block[:] = rng.integers(0, 2, size=block.shape) * 2 - 1
+        return signs, False
     drawn = rng.integers(0, 6, size=(n_draws, n_clusters))
     return np.concatenate([-_WEBB, _WEBB[::-1]])[drawn], False
 
@@ -116,7 +120,7 @@ def draw_wild(
     slopes: list[list[np.ndarray]] = [[], []]
     squares: list[list[np.ndarray]] = [[], [], []]
     for at in range(0, len(signs), _BLOCK):
-        block = signs[at : at + _BLOCK]
+        block = signs[at : at + _BLOCK].astype(float)
         (y_slope, y), (x_slope, x) = (part.draw(block, weights) for part in parts)
         slopes[0].append(y_slope)
         slopes[1].append(x_slope)

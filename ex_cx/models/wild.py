@@ -12,12 +12,13 @@ from ex_cx.errors import InferenceError, SpecError, nearest
 from ex_cx.estimation.equation import check_resampling
 from ex_cx.estimation.wild import WildDraws, draw_wild, wild_interval, wild_signs
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.regress import PanelSpec, compress_panel, fit_panel
+from ex_cx.models.regress import PERFECT, PanelSpec, compress_panel, fit_panel
 from ex_cx.results import Result
 
 __all__ = ["TestResult", "wild_cluster_test"]
 
 Signs = Literal["rademacher", "webb"]
+MOST_DRAWS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -92,15 +93,16 @@ def wild_cluster_test(
     ----------
     panel, spec : as for `fit_panel`; errors are clustered whatever `spec.vcov` says.
     term : name of the coefficient, as in `fit_panel(...).tidy()`.
-    n_boot : draws, at least 99. With Rademacher signs and at most 12 clusters all sign vectors are
-        taken if they are no more than `n_boot`.
+    n_boot : draws, at least 99 and at most a million. With Rademacher signs and at most 12
+        clusters all sign vectors are taken if they are no more than `n_boot`.
     signs : rademacher, or webb (six values; better below about 10 clusters).
     rng : source of the draws.
 
     Raises
     ------
     SpecError : a term or kind of signs that does not exist.
-    InferenceError : fewer than two clusters, fewer than 99 draws, nearly dependent regressors.
+    InferenceError : fewer than two clusters, too few or too many draws, nearly dependent
+        regressors, residuals that are rounding.
 
     Notes
     -----
@@ -119,13 +121,7 @@ def wild_cluster_test(
     >>> test.n_boot, bool(test.tidy()["p_value"][0] < 0.05)
     (256, True)
     """
-    if signs not in get_args(Signs):
-        raise SpecError(
-            f"signs={signs!r} is not one of {', '.join(get_args(Signs))}."
-            f"{nearest(signs, get_args(Signs))}"
-        )
-    if n_boot < 99:
-        raise InferenceError(f"n_boot={n_boot} draws cannot carry a test; use at least 99.")
+    _check_choices(n_boot, signs)
     fitted = fit_panel(panel, replace(spec, vcov="cluster"))
     if term not in fitted.terms:
         raise SpecError(
@@ -136,6 +132,11 @@ def wild_cluster_test(
     compressed = compress_panel(panel, spec)
     moments, equation = compressed.moments, compressed.equation()
     check_resampling(equation)
+    if equation.rss < PERFECT * equation.tss:
+        raise InferenceError(
+            f"The terms reproduce {spec.outcome!r} exactly, so that there are no residuals to draw "
+            "from. Is one of the terms the outcome itself?"
+        )
     vectors, enumerated = wild_signs(moments.n_clusters, n_boot, signs, rng)
     return TestResult(
         spec=spec,
@@ -146,3 +147,17 @@ def wild_cluster_test(
         n_clusters=moments.n_clusters,
         n_boot=len(vectors),
     )
+
+
+def _check_choices(n_boot: int, signs: str) -> None:
+    if signs not in get_args(Signs):
+        raise SpecError(
+            f"signs={signs!r} is not one of {', '.join(get_args(Signs))}."
+            f"{nearest(signs, get_args(Signs))}"
+        )
+    if not isinstance(n_boot, int | np.integer) or isinstance(n_boot, bool):
+        raise SpecError(f"n_boot={n_boot!r} is not a whole number of draws, such as 9999.")
+    if n_boot < 99:
+        raise InferenceError(f"n_boot={n_boot} draws cannot carry a test; use at least 99.")
+    if n_boot > MOST_DRAWS:
+        raise InferenceError(f"n_boot={n_boot:,}: at most {MOST_DRAWS:,} draws are kept.")

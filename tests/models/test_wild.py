@@ -118,3 +118,19 @@ def test_what_cannot_be_tested_is_said():
         wild_cluster_test(panel, SPEC, "x1", signs="web", rng=rng)
     with pytest.raises(InferenceError, match="n_boot=9 draws cannot carry a test"):
         wild_cluster_test(panel, SPEC, "x1", n_boot=9, rng=rng)
+    with pytest.raises(SpecError, match=r"n_boot=999\.5 is not a whole number of draws"):
+        wild_cluster_test(panel, SPEC, "x1", n_boot=999.5, rng=rng)
+    with pytest.raises(InferenceError, match="n_boot=1,000,001: at most 1,000,000 draws"):
+        wild_cluster_test(panel, SPEC, "x1", n_boot=1_000_001, rng=rng)
+    exact = _rows(30, 8, 1.0, seed=2).assign(y=lambda f: 2 * f["x0"] + f["x1"])
+    with pytest.raises(InferenceError, match="The terms reproduce 'y' exactly"):
+        wild_cluster_test(
+            Panel.from_frame(exact, unit="unit", period="period"), SPEC, "x1", rng=rng
+        )
+
+
+def test_signs_are_one_stream_however_they_are_drawn():
+    drawn, enumerated = wild_signs(17, 5000, "rademacher", np.random.default_rng(3))
+    assert not enumerated
+    assert_allclose(drawn, np.random.default_rng(3).integers(0, 2, size=(5000, 17)) * 2 - 1)
+    assert abs(drawn.mean()) < 4 / np.sqrt(drawn.size)
