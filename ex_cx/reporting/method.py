@@ -21,8 +21,9 @@ def panel_method(
     """Equation, errors, and what must be known to read the numbers of a panel regression."""
     effects, spec = result.glance()["absorbed"].iloc[0], result.spec
     estimator = spec.estimator.replace("_", " ")
+    stages = "two-stage least squares" if spec.instruments else "least squares"
     model = (
-        f"{_equation(spec)}, least squares; the {estimator} estimate absorbs {effects}, "
+        f"{_equation(spec)}, {stages}; the {estimator} estimate absorbs {effects}, "
         f"L = {spec.lag}."
     )
     return (

@@ -14,6 +14,7 @@ from ex_cx.estimation.inference import t_p_values
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, PanelSpec, compress_panel, fit_panel
+from ex_cx.models.spec import refuse_instruments
 from ex_cx.robustness.findings import (
     FEW_EFFECTIVE,
     HARDLY_WITHIN,
@@ -99,7 +100,8 @@ def diagnose(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
     >>> found.set_index("diagnostic")["light"]["Mundlak test"]
     'green'
     """
-    within = replace(spec, estimator="within", absorb=spec.absorb or ("unit",))
+    refuse_instruments(spec, "This table of diagnostics")
+    within = replace(spec, estimator="within", absorb=spec.absorb or ("unit",), match="fixest")
     fitted = fit_panel(panel, replace(within, vcov="cluster"))
     plain = replace(within, absorb=("unit",))
     checks: dict[str, Callable[[], list[_Line]]] = {

@@ -14,6 +14,7 @@ from ex_cx.estimation.design import DesignTerm, term_columns, term_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
 from ex_cx.models.regress import PanelSpec, fit_panel
+from ex_cx.models.spec import refuse_instruments
 from ex_cx.results import TIDY
 
 __all__ = [
@@ -229,6 +230,7 @@ def timed_term(panel: Panel, term: str) -> tuple[str, int]:
 
 def within_spec(spec: PanelSpec) -> PanelSpec:
     """The spec with units absorbed and errors that allow for repeated measurement."""
+    refuse_instruments(spec, "A check of the order in time")
     absorb = spec.absorb if "unit" in spec.absorb else ("unit", *spec.absorb)
     vcov = spec.vcov if spec.vcov in ("cluster", "jackknife") else "cluster"
     return replace(spec, estimator="within", absorb=absorb, vcov=vcov)

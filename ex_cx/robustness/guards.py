@@ -16,6 +16,7 @@ from ex_cx.linkage.panel import Panel
 from ex_cx.models.compare import compare_estimators
 from ex_cx.models.mediation import MediationResult, MediationSpec
 from ex_cx.models.regress import PanelSpec, fit_panel
+from ex_cx.models.spec import refuse_instruments
 from ex_cx.robustness.direction import (
     lead_placebo,
     reverse_equation,
@@ -94,6 +95,8 @@ def check_guards(panel: Panel, spec: PanelSpec, *, conf_level: float = 0.95) -> 
     'All 360 rows of the panel are used.'
     """
     check_conf_level(conf_level)
+    refuse_instruments(spec, "The table of guards")
+    spec = replace(spec, match="fixest")  # other packages lack errors that guards compare
     result = fit_panel(panel, spec)
     pairs, headline = [(spec.outcome, x) for x in spec.exposures], spec.exposures[0]
     checks: dict[str, Callable[[], Finding]] = {
