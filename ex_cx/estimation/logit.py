@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,8 +14,13 @@ __all__ = ["LogitFit", "average_partial_effects", "fit_logit"]
 _MOST_STEPS = 100
 _TOLERANCE = 1e-10
 """Change of every standardised coefficient at which the iterations stop."""
-_EXTREME = 1e-7
-"""Fitted p (1 - p) below which the rows are examined for separation."""
+_ROUNDING = 1e-12
+"""Share of the log-likelihood by which a step may lower it."""
+_SINGULAR = 1e14
+"""Condition number of the Hessian of standardised columns beyond which it is not inverted."""
+_SLOW, _EXTREME = 20, 1e-12
+"""Steps above which, and fitted p (1 - p) below which, the rows are examined for separation: along
+it log-odds grow by 1 a step until rounding stops them, while other fits take a dozen steps."""
 
 
 class LogitFit(NamedTuple):
@@ -27,6 +31,8 @@ class LogitFit(NamedTuple):
     coef : shape (p,), log-odds per unit of the column.
     influence : shape (G, p), each cluster's score times the inverse Hessian: coef' covariance is
         influence' influence, times a small-sample factor.
+    standard : the same for coefficients of the columns centred and scaled to `columns`, (n, p), by
+        `spread`, (p,); the constant comes first and stays.
     fitted : shape (n,), shares 0-1.
     dispersion : Pearson chi-square / (n - p); 1 for a binomial sample, more where rows of one
         count vary beyond it. Without counts it has no such meaning.
@@ -35,6 +41,9 @@ class LogitFit(NamedTuple):
 
     coef: np.ndarray
     influence: np.ndarray
+    standard: np.ndarray
+    columns: np.ndarray
+    spread: np.ndarray
     fitted: np.ndarray
     dispersion: float
     steps: int
@@ -64,14 +73,15 @@ def fit_logit(
     Notes
     -----
     The estimates need the mean only: any share in 0..1, whatever its distribution, has them
-    consistent if the mean is a logit. Iterated by statsmodels' GLM on standardised columns.
+    consistent if the mean is a logit. Newton's method on standardised columns; the likelihood is
+    concave, so that halved steps reach its only maximum.
     Source: Papke and Wooldridge (1996), J. Applied Econometrics 11(6), 619-632.
     """
     z, move = _standardised(x)
     found, steps, converged = _iterate(z, y, weights)
     fitted = _share(z @ found)
     variance = fitted * (1 - fitted)
-    if not converged or variance.min() < _EXTREME:
+    if not converged or steps > _SLOW or variance.min() < _EXTREME:
         _refuse_separation(z, y, names)
     if not converged:
         raise InferenceError(
@@ -89,6 +99,9 @@ def fit_logit(
     return LogitFit(
         coef=move @ found,
         influence=scores @ bread @ move.T,
+        standard=scores @ bread,
+        columns=z,
+        spread=1 / np.diag(move),
         fitted=fitted,
         dispersion=pearson / spare if spare > 0 else np.nan,
         steps=steps,
@@ -96,35 +109,35 @@ def fit_logit(
 
 
 def average_partial_effects(
-    fit: LogitFit,
-    x: np.ndarray,
-    slopes: Sequence[Mapping[int, np.ndarray]],
-    weights: np.ndarray,
+    fit: LogitFit, slopes: Sequence[Mapping[int, np.ndarray]], weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the rows of dp/dv for variables v, and their derivative by the coefficients.
+    """Mean over the rows of dp/dv for variables v, and each cluster's influence on it.
 
     Parameters
     ----------
-    fit, x : the logit and its columns, (n, p).
+    fit : the logit.
     slopes : for each of m variables, position of a column -> how it changes with it, shape (n,).
     weights : shape (n,), of the mean.
 
     Returns
     -------
-    effects (m,), shares per unit of the variable; jacobian (m, p) for the delta method.
+    effects (m,), shares per unit of the variable; influence (G, m) by the delta method, the rows
+    taken as given: their covariance is influence' influence, times a small-sample factor.
     """
     variance = fit.fitted * (1 - fit.fitted)
     mass = weights / weights.sum()
     first, second = mass * variance, mass * variance * (1 - 2 * fit.fitted)
     effects, jacobian = [], []
     for slope in slopes:
-        log_odds = sum((fit.coef[at] * change for at, change in slope.items()), np.zeros(len(x)))
-        row = (second * log_odds) @ x
+        log_odds = sum(
+            (fit.coef[at] * change for at, change in slope.items()), np.zeros(len(weights))
+        )
+        row = (second * log_odds) @ fit.columns
         for at, change in slope.items():
-            row[at] += first @ change
+            row[at] += first @ change / fit.spread[at]
         effects.append(first @ log_odds)
         jacobian.append(row)
-    return np.array(effects), np.array(jacobian)
+    return np.array(effects), fit.standard @ np.array(jacobian).T
 
 
 def _share(log_odds: np.ndarray) -> np.ndarray:
@@ -146,17 +159,34 @@ def _standardised(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _iterate(z: np.ndarray, y: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, int, bool]:
-    """Coefficients by iteratively reweighted least squares, steps, and whether they settled."""
-    from statsmodels.genmod.families import Binomial
-    from statsmodels.genmod.generalized_linear_model import GLM
+    """Coefficients by Newton's method with halved steps, steps taken, and whether they settled."""
+    mass = weights / weights.mean()
+    mean = float(mass @ y / mass.sum())
+    coef = np.zeros(z.shape[1])
+    coef[0] = np.log(mean / (1 - mean))
+    log_odds = z @ coef
+    reached = _likelihood(log_odds, y, mass)
+    for step in range(1, _MOST_STEPS + 1):
+        fitted = _share(log_odds)
+        hessian = z.T @ (z * (mass * fitted * (1 - fitted))[:, None])
+        if not np.linalg.cond(hessian) < _SINGULAR:
+            return coef, step, False
+        change = np.linalg.solve(hessian, z.T @ (mass * (y - fitted)))
+        settled = bool((np.abs(change) <= _TOLERANCE * (1 + np.abs(coef))).all())
+        log_odds = z @ (coef + change)
+        moved = _likelihood(log_odds, y, mass)
+        while moved < reached - abs(reached) * _ROUNDING:
+            change = change / 2
+            log_odds = z @ (coef + change)
+            moved = _likelihood(log_odds, y, mass)
+        coef, reached = coef + change, moved
+        if settled:
+            return coef, step, True
+    return coef, _MOST_STEPS, False
 
-    model = GLM(y, z, family=Binomial(), var_weights=weights / weights.mean())
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # separation and no convergence become errors of our own
-        warnings.simplefilter("ignore")
-        found = model.fit(maxiter=_MOST_STEPS, tol=_TOLERANCE, tol_criterion="params")
-    settled = bool(found.converged) and bool(np.isfinite(found.params).all())
-    return np.asarray(found.params), int(found.fit_history["iteration"]), settled
+
+def _likelihood(log_odds: np.ndarray, y: np.ndarray, mass: np.ndarray) -> float:
+    return float(mass @ (y * log_odds - np.logaddexp(0.0, log_odds)))
 
 
 def _refuse_separation(z: np.ndarray, y: np.ndarray, names: list[str]) -> None:

@@ -162,14 +162,13 @@ def fit_rate(panel: Panel, spec: RateSpec) -> RateResult:
     fit = fit_logit(x, sample.y, sample.weights, sample.cluster_starts, names)
     coef_vcov = factor * fit.influence.T @ fit.influence
     slopes = rate_slopes(sample, names)
-    effects, jacobian = average_partial_effects(fit, x, list(slopes.values()), sample.weights)
-    vcov = jacobian @ coef_vcov @ jacobian.T
+    effects, influence = average_partial_effects(fit, list(slopes.values()), sample.weights)
     return RateResult(
         spec=spec,
         weights=spec.denominator or panel.weights,
         variables=tuple(slopes),
         effects=100 * effects,
-        vcov=1e4 * vcov,
+        vcov=1e4 * factor * influence.T @ influence,
         names=tuple(names),
         coef=fit.coef,
         coef_vcov=coef_vcov,

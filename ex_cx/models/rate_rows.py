@@ -13,7 +13,7 @@ from ex_cx.estimation.inference import check_rank
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.rate_spec import RateSpec, as_share, lagged_name
 
-__all__ = ["RateRows", "rate_columns", "rate_rows", "rate_slopes"]
+__all__ = ["RateRows", "rate_columns", "rate_rows", "rate_slopes", "varying_rows"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +93,7 @@ def rate_rows(panel: Panel, spec: RateSpec) -> RateRows:
         rows_in=design.rows_in,
         lost=_reasons(design, spec),
     )
-    return _varying(sample, spec)
+    return varying_rows(sample, spec)
 
 
 def _reasons(design: Design, spec: RateSpec) -> dict[str, int]:
@@ -102,7 +102,7 @@ def _reasons(design: Design, spec: RateSpec) -> dict[str, int]:
     return {told.get(reason, reason): n for reason, n in design.lost.items()}
 
 
-def _varying(sample: RateRows, spec: RateSpec) -> RateRows:
+def varying_rows(sample: RateRows, spec: RateSpec) -> RateRows:
     """Refuse a rate that never varies; leave out periods that their dummy would fit exactly."""
     if np.ptp(sample.y) == 0:
         raise RankError(
@@ -133,7 +133,7 @@ def rate_columns(sample: RateRows, spec: RateSpec) -> tuple[np.ndarray, list[str
     dummies = np.empty((0, n))
     if spec.periods:
         dummies = (sample.periods == np.arange(1, sample.periods.max() + 1)[:, None]).astype(float)
-    _check_terms(terms, names, dummies)
+    _check_terms(terms, names, sample.periods if spec.periods else None)
     kept = np.vstack([np.ones((1, n)), dummies, _scaled(terms)])
     stacked, caution = [np.ones((1, n)), terms], []
     labels = ["(constant)", *names]
@@ -155,14 +155,15 @@ def _scaled(rows: np.ndarray) -> np.ndarray:
     return np.where(flat, 0.0, centred / np.where(flat, 1.0, spread))
 
 
-def _check_terms(terms: np.ndarray, names: list[str], dummies: np.ndarray) -> None:
+def _check_terms(terms: np.ndarray, names: list[str], periods: np.ndarray | None) -> None:
     """Refuse terms that are constant, the same for all units, or determined by others."""
     scaled = _scaled(terms)
     before = (scaled**2).sum(axis=1)
-    if len(dummies):
-        frame = np.vstack([np.ones((1, terms.shape[1])), dummies]).T
-        scaled = scaled - (frame @ np.linalg.lstsq(frame, scaled.T, rcond=None)[0]).T
-    check_rank(scaled @ scaled.T, before, names, ("period",) if len(dummies) else ())
+    if periods is not None:
+        count = np.bincount(periods)
+        means = [np.bincount(periods, weights=row) / count for row in scaled]
+        scaled = scaled - np.array(means)[:, periods]
+    check_rank(scaled @ scaled.T, before, names, () if periods is None else ("period",))
 
 
 def _unit_means(sample: RateRows, terms: np.ndarray) -> tuple[np.ndarray, list[str]]:

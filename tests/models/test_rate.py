@@ -167,6 +167,16 @@ def test_order_labels_units_of_measurement_and_weights_up_to_scale_do_not_matter
     assert_allclose(moved.dispersion, 3 * ours.dispersion, rtol=1e-8)
 
 
+def test_a_far_origin_costs_no_digits_of_the_effect():
+    rows = _rows()
+    far = rows.assign(x=rows["x"] + 1e8)
+    near = fit_rate(_panel(far.assign(x=far["x"] - 1e8)), SPEC)
+    moved = fit_rate(_panel(far), SPEC)
+    # the column itself keeps eight digits of its spread
+    assert_allclose(moved.effects, near.effects, rtol=1e-6)
+    assert_allclose(moved.vcov, near.vcov, rtol=1e-6)
+
+
 def test_product_enters_through_its_columns():
     # d p / d x = p (1 - p) (b + c z): by moving x a little, its unit mean held
     rows = _rows()
