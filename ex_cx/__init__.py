@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ex_cx.models.mediation_spec import MediationSpec
     from ex_cx.models.precision import PrecisionWeights, compare_precision, precision_weights
     from ex_cx.models.promoters import PromoterResult, split_nps
+    from ex_cx.models.published import PublishedMediation, fit_mediation_from_covariance
     from ex_cx.models.rate import RateResult, fit_rate
     from ex_cx.models.rate_spec import RateSpec
     from ex_cx.models.regress import PanelResult, fit_panel
@@ -64,6 +65,7 @@ __all__ = [
     "PanelSpec",
     "PrecisionWeights",
     "PromoterResult",
+    "PublishedMediation",
     "RateResult",
     "RateSpec",
     "SourceSpec",
@@ -79,6 +81,7 @@ __all__ = [
     "fit_curve",
     "fit_dynamic",
     "fit_mediation",
+    "fit_mediation_from_covariance",
     "fit_panel",
     "fit_rate",
     "icc",
@@ -119,6 +122,7 @@ _ROOM = {
     "PanelSpec": "ex_cx.models.spec",
     "PrecisionWeights": "ex_cx.models.precision",
     "PromoterResult": "ex_cx.models.promoters",
+    "PublishedMediation": "ex_cx.models.published",
     "RateResult": "ex_cx.models.rate",
     "RateSpec": "ex_cx.models.rate_spec",
     "SourceSpec": "ex_cx.linkage.schema",
@@ -134,6 +138,7 @@ _ROOM = {
     "fit_curve": "ex_cx.models.curve",
     "fit_dynamic": "ex_cx.models.dynamic",
     "fit_mediation": "ex_cx.models.mediation",
+    "fit_mediation_from_covariance": "ex_cx.models.published",
     "fit_panel": "ex_cx.models.regress",
     "fit_rate": "ex_cx.models.rate",
     "icc": "ex_cx.linkage.agreement",
