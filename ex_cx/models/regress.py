@@ -35,7 +35,8 @@ __all__ = ["CompressedPanel", "PanelResult", "PanelSpec", "compress_panel", "fit
 FEW_CLUSTERS = 40
 """Below this many clusters CR1 errors are known to be too small (Cameron and Miller 2015)."""
 FEW_PERIODS = 20
-"""Below this many periods Driscoll-Kraay errors are known to be too small (Hoechle 2007)."""
+"""Below this many periods we warn: Driscoll-Kraay errors are right as periods grow in number
+(Driscoll and Kraay 1998), and tend to be too small with few. The number is our choice."""
 PERFECT = 1e-20
 """Share of the outcome's variance below which residuals are rounding."""
 _RANDOM = ("random", "correlated_random")
