@@ -122,7 +122,7 @@ def wild_cluster_test(
     (256, True)
     """
     _check_choices(n_boot, signs)
-    fitted = fit_panel(panel, replace(spec, vcov="cluster"))
+    fitted = fit_panel(panel, replace(spec, vcov="cluster", match="fixest"))
     if term not in fitted.terms:
         raise SpecError(
             f"There is no coefficient {term!r} among {', '.join(fitted.terms)}."
