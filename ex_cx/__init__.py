@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ex_cx.models.curve import CurveResult, fit_curve
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
+    from ex_cx.models.levels import compare_levels
+    from ex_cx.models.halves import fit_split_half
     from ex_cx.models.magnitude import effect_sizes, predict_change
     from ex_cx.models.mediation import fit_mediation
     from ex_cx.models.mediation_result import MediationResult
@@ -74,6 +76,7 @@ __all__ = [
     "check_mediation_guards",
     "check_table",
     "compare_estimators",
+    "compare_levels",
     "compare_precision",
     "cronbach_alpha",
     "diagnose",
@@ -84,6 +87,7 @@ __all__ = [
     "fit_mediation_from_covariance",
     "fit_panel",
     "fit_rate",
+    "fit_split_half",
     "icc",
     "item_total",
     "link_sources",
@@ -131,6 +135,7 @@ _ROOM = {
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.compare",
+    "compare_levels": "ex_cx.models.levels",
     "compare_precision": "ex_cx.models.precision",
     "cronbach_alpha": "ex_cx.linkage.scales",
     "diagnose": "ex_cx.robustness.diagnostics",
@@ -141,6 +146,7 @@ _ROOM = {
     "fit_mediation_from_covariance": "ex_cx.models.published",
     "fit_panel": "ex_cx.models.regress",
     "fit_rate": "ex_cx.models.rate",
+    "fit_split_half": "ex_cx.models.halves",
     "icc": "ex_cx.linkage.agreement",
     "item_total": "ex_cx.linkage.scales",
     "link_sources": "ex_cx.linkage.link",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import InferenceError
+from ex_cx.errors import InferenceError, SpecError, nearest
 from ex_cx.estimation.equation import fit_equation
 from ex_cx.estimation.inference import (
     bootstrap_counts,
@@ -23,32 +24,60 @@ from ex_cx.estimation.paths import PathModel
 from ex_cx.results import TIDY
 
 __all__ = [
+    "FEWEST_SOUND",
     "Interval",
     "acceleration",
     "bca_interval",
     "bca_p_values",
+    "blank_shares",
     "bootstrap_draws",
+    "bootstrap_jointly",
+    "check_draws",
     "interval_table",
+    "joint_covariance",
     "left_out_terms",
     "monte_carlo_draws",
+    "monte_carlo_jointly",
     "outermost_tail",
 ]
 
 Interval = Literal["percentile", "bca", "monte_carlo"]
 
+FEWEST_SOUND = 0.9
+"""Share of draws that must identify every path."""
+SHARE = "proportion_mediated"
 DRAW_BLOCK = 512
 """Draws taken from the generator at a time; part of what makes a seed reproducible."""
+
+
+def check_draws(n_boot: int, interval: str) -> None:
+    """Refuse an interval that does not exist, and too few draws for any."""
+    allowed = get_args(Interval)
+    if interval not in allowed:
+        raise SpecError(
+            f"interval={interval!r} is not one of {', '.join(allowed)}.{nearest(interval, allowed)}"
+        )
+    if n_boot < 99:
+        raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
 
 
 def bootstrap_draws(
     moments: ClusterMoments, model: PathModel, n_draws: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Every term in draws of whole clusters, (draws, terms); NaN where one is not identified."""
-    blocks = []
+    return bootstrap_jointly([moments], model, n_draws, rng)[0]
+
+
+def bootstrap_jointly(
+    sides: Sequence[ClusterMoments], model: PathModel, n_draws: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """As `bootstrap_draws` for several moments of the same clusters, which are drawn together."""
+    blocks: list[list[np.ndarray]] = [[] for _ in sides]
     for at in range(0, n_draws, DRAW_BLOCK):
-        counts = bootstrap_counts(moments.n_clusters, min(DRAW_BLOCK, n_draws - at), rng)
-        blocks.append(model.compute(moments.cross_products(counts), moments.before))
-    return np.concatenate(blocks)
+        counts = bootstrap_counts(sides[0].n_clusters, min(DRAW_BLOCK, n_draws - at), rng)
+        for moments, found in zip(sides, blocks, strict=True):
+            found.append(model.compute(moments.cross_products(counts), moments.before))
+    return [np.concatenate(found) for found in blocks]
 
 
 def left_out_terms(moments: ClusterMoments, model: PathModel) -> np.ndarray:
@@ -78,43 +107,68 @@ def monte_carlo_draws(
 ) -> np.ndarray:
     """Every term from normal draws of the coefficients of all equations at once, (draws, terms).
 
-    Their covariance is cluster-robust across equations, sum_g u_g u_g' with u_g the stacked
-    bread_e score_eg sqrt(c_e), c_e the CR1 factor of equation e: each equation's own block is its
-    CR1 covariance. Implied equations follow from the draws of the others.
+    Their mean and covariance are those of `joint_covariance`; implied equations follow from the
+    draws of the others.
 
-    Source: MacKinnon, Lockwood and Williams (2004), Multivariate Behavioral Research 39(1), 99-128;
-    stacked scores as for seemingly unrelated estimates, Cameron and Trivedi (2005),
-    Microeconometrics, section 6.9.5.
+    Source: MacKinnon, Lockwood and Williams (2004), Multivariate Behavioral Research 39(1), 99-128.
     """
-    coef, covariance = _joint(moments, model, absorbed)
+    return monte_carlo_jointly([(moments, absorbed)], model, n_draws, rng)[0]
+
+
+def monte_carlo_jointly(
+    sides: Sequence[tuple[ClusterMoments, tuple[str, ...]]],
+    model: PathModel,
+    n_draws: int,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """As `monte_carlo_draws` for several moments of the same clusters, drawn together."""
+    coef, covariance = joint_covariance(sides, model)
     scale = np.sqrt(np.diag(covariance))
     scale = np.where(scale > 0, scale, 1.0)
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
     root = vectors * np.sqrt(np.maximum(values, 0.0)) * scale[:, None]
-    blocks = []
+    blocks: list[list[np.ndarray]] = [[] for _ in sides]
     for at in range(0, n_draws, DRAW_BLOCK):
         normal = rng.standard_normal((min(DRAW_BLOCK, n_draws - at), len(coef)))
-        drawn = coef + normal @ root.T
-        if model.imply is not None:
-            drawn = np.concatenate([drawn, model.imply(drawn)], axis=1)
-        blocks.append(model.effects(drawn))
-    return np.concatenate(blocks)
+        drawn = np.split(coef + normal @ root.T, len(sides), axis=1)
+        for part, found in zip(drawn, blocks, strict=True):
+            whole = part
+            if model.imply is not None:
+                whole = np.concatenate([part, model.imply(part)], axis=1)
+            found.append(model.effects(whole))
+    return [np.concatenate(found) for found in blocks]
 
 
-def _joint(
-    moments: ClusterMoments, model: PathModel, absorbed: tuple[str, ...]
+def joint_covariance(
+    sides: Sequence[tuple[ClusterMoments, tuple[str, ...]]], model: PathModel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wanted coefficients of the equations that are drawn, and their joint covariance."""
-    g, n = moments.n_clusters, moments.rows.n_obs
-    nested = int("unit" in absorbed) + moments.period_rank
+    """Coefficients of all equations that are drawn, and their joint cluster-robust covariance.
+
+    Parameters
+    ----------
+    sides : moments of the same clusters, each with the effects taken out.
+
+    Returns
+    -------
+    The wanted coefficients, equation after equation and side after side, shape (p,); and
+    sum_g u_g u_g', shape (p, p), with u_g the stacked sqrt(c_e) bread_e score_eg and c_e the CR1
+    factor of equation e: each equation's own block is its CR1 covariance.
+
+    Source: stacked scores as of any system of estimating equations; Cameron and Trivedi (2005),
+    Microeconometrics, section 6.9.5.
+    """
     coef, parts = [], []
-    for equation in model.equations[: len(model.equations) - model.implied]:
-        names = [model.columns[at].term for at in equation.regressors]
-        fit = fit_equation(moments, equation.outcome, equation.regressors, names, absorbed)
-        where = [equation.regressors.index(at) for at in equation.wanted]
-        factor = cluster_factor(g, n, len(equation.regressors), nested)
-        coef.append(fit.coef[where])
-        parts.append(np.sqrt(factor) * fit.scores @ fit.bread[:, where])
+    for moments, absorbed in sides:
+        nested = int("unit" in absorbed) + moments.period_rank
+        for equation in model.equations[: len(model.equations) - model.implied]:
+            names = [model.columns[at].term for at in equation.regressors]
+            fit = fit_equation(moments, equation.outcome, equation.regressors, names, absorbed)
+            where = [equation.regressors.index(at) for at in equation.wanted]
+            factor = cluster_factor(
+                moments.n_clusters, moments.rows.n_obs, len(equation.regressors), nested
+            )
+            coef.append(fit.coef[where])
+            parts.append(np.sqrt(factor) * fit.scores @ fit.bread[:, where])
     stacked = np.concatenate(parts, axis=1)
     return np.concatenate(coef), stacked.T @ stacked
 
@@ -158,6 +212,24 @@ def interval_table(
         np.full(len(terms), conf_level),
     )
     return pd.DataFrame(dict(zip(TIDY, columns, strict=True)))
+
+
+def blank_shares(table: pd.DataFrame) -> pd.DataFrame:
+    """The tidy table without shares of the total where there are none.
+
+    The proportion mediated has no standard error and no p-value; it is missing where the interval
+    of the total holds zero, and where direct and indirect have opposite signs.
+    """
+    table = table.copy()
+    where = {term: at for at, term in enumerate(table["term"])}
+    numbers = table[["estimate", "conf_low", "conf_high"]].to_numpy(dtype=float)
+    for term, at in where.items():
+        if term.startswith(SHARE):
+            table.loc[at, ["std_error", "p_value"]] = np.nan
+            _, low, high = numbers[where["total" + term.removeprefix(SHARE)]]
+            if not (0 <= numbers[at, 0] <= 1 and (low > 0 or high < 0)):
+                table.loc[at, ["estimate", "conf_low", "conf_high"]] = np.nan
+    return table
 
 
 def acceleration(left_out: np.ndarray) -> np.ndarray:

@@ -13,19 +13,20 @@ and every way through the chain is a path, e.g. x -> m_1 -> m_2 -> y with effect
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import get_args
 
 import numpy as np
 
-from ex_cx.errors import InferenceError, SpecError, nearest
+from ex_cx.errors import InferenceError
 from ex_cx.estimation.conditional_paths import conditional_paths
 from ex_cx.estimation.design import Design, DesignTerm, build_design, same_source
 from ex_cx.estimation.equation import check_resampling, fit_equation
 from ex_cx.estimation.inference import cluster_factor, expanded_level
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.estimation.path_intervals import (
+    FEWEST_SOUND,
     Interval,
     bootstrap_draws,
+    check_draws,
     left_out_terms,
     monte_carlo_draws,
     outermost_tail,
@@ -39,8 +40,6 @@ __all__ = ["MediationResult", "MediationSpec", "fit_mediation"]
 
 FEW_CLUSTERS = 40
 """Below this many clusters a cluster bootstrap is warned of, expanded interval or not."""
-FEWEST_SOUND = 0.9
-"""Share of draws that must identify every path."""
 
 
 def fit_mediation(
@@ -102,7 +101,7 @@ def fit_mediation(
     True
     """
     check_mediation_spec(panel, spec)
-    _check_choices(n_boot, interval)
+    check_draws(n_boot, interval)
     model = _path_model(spec)
     model, design, moments = _compress(panel, spec, model)
     _check_identified(moments, spec, model)
@@ -206,16 +205,6 @@ def _path_model(spec: MediationSpec) -> PathModel:
         controls=controls,
         serial=spec.structure == "serial",
     )
-
-
-def _check_choices(n_boot: int, interval: str) -> None:
-    if interval not in get_args(Interval):
-        allowed = get_args(Interval)
-        raise SpecError(
-            f"interval={interval!r} is not one of {', '.join(allowed)}.{nearest(interval, allowed)}"
-        )
-    if n_boot < 99:
-        raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
 
 
 def _warnings(panel: Panel, result: MediationResult) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ex_cx.errors import SpecError
 from ex_cx.estimation.inference import expanded_level
-from ex_cx.estimation.path_intervals import Interval, interval_table
+from ex_cx.estimation.path_intervals import Interval, blank_shares, interval_table
 from ex_cx.estimation.path_levels import (
     FOUR_WAY,
     PathLevels,
@@ -26,7 +26,6 @@ from ex_cx.results import Result
 
 __all__ = ["MediationResult"]
 
-SHARE = "proportion_mediated"
 CONTRAST_BLOCK = 256
 """Contrasts whose draws are held at a time."""
 CONVENTIONS: dict[str, str] = {
@@ -105,16 +104,9 @@ class MediationResult(Result):
         the interval of the total holds zero, and where direct and indirect have opposite signs:
         then they are no shares of the total.
         """
-        frame = self._table(self.terms, self.estimates, self.draws, self.left_out, conf_level)
-        where = {term: at for at, term in enumerate(self.terms)}
-        for at, term in enumerate(self.terms):
-            if term.startswith(SHARE):
-                frame.loc[at, ["std_error", "p_value"]] = np.nan
-                total = frame.loc[where["total" + term.removeprefix(SHARE)]]
-                low, high = total["conf_low"], total["conf_high"]
-                if not (0 <= self.estimates[at] <= 1 and (low > 0 or high < 0)):
-                    frame.loc[at, ["estimate", "conf_low", "conf_high"]] = np.nan
-        return frame
+        return blank_shares(
+            self._table(self.terms, self.estimates, self.draws, self.left_out, conf_level)
+        )
 
     def contrasts(self, conf_level: float = 0.95) -> pd.DataFrame:
         """Every difference between two paths of one exposure: contrast:<path 1>-<path 2>.
