@@ -109,7 +109,7 @@ def fit_logit(
 
 
 def average_partial_effects(
-    fit: LogitFit, slopes: Sequence[Mapping[int, np.ndarray]], weights: np.ndarray
+    fit: LogitFit, slopes: Sequence[Mapping[int, np.ndarray]], mass: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean over the rows of dp/dv for variables v, and each cluster's influence on it.
 
@@ -117,7 +117,8 @@ def average_partial_effects(
     ----------
     fit : the logit.
     slopes : for each of m variables, position of a column -> how it changes with it, shape (n,).
-    weights : shape (n,), of the mean.
+    mass : shape (n,), each row's share in the mean; less than 1 together where rows that have no
+        effect were left out.
 
     Returns
     -------
@@ -125,13 +126,10 @@ def average_partial_effects(
     taken as given: their covariance is influence' influence, times a small-sample factor.
     """
     variance = fit.fitted * (1 - fit.fitted)
-    mass = weights / weights.sum()
     first, second = mass * variance, mass * variance * (1 - 2 * fit.fitted)
     effects, jacobian = [], []
     for slope in slopes:
-        log_odds = sum(
-            (fit.coef[at] * change for at, change in slope.items()), np.zeros(len(weights))
-        )
+        log_odds = sum((fit.coef[at] * change for at, change in slope.items()), np.zeros(len(mass)))
         row = (second * log_odds) @ fit.columns
         for at, change in slope.items():
             row[at] += first @ change / fit.spread[at]

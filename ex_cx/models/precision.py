@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import InferenceError, SpecError, nearest
+from ex_cx.estimation.design import DesignTerm, term_values
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import CompressedPanel, compress_panel, fit_panel
@@ -100,7 +101,7 @@ def precision_weights(
     Raises
     ------
     SpecError : weights already there, an estimator other than within, columns that do not exist,
-        negative errors.
+        text, negative or infinite errors or counts.
     InferenceError : no degrees of freedom, or errors of zero and no variance beyond them.
 
     Notes
@@ -132,12 +133,15 @@ def precision_weights(
             f"The panel has a column {column!r} already. Rename it, or start from one without it."
         )
     known = np.where(np.isfinite(variance), 1.0, np.nan)
-    compressed = compress_panel(_weighted(panel, column, known), spec)
+    unweighted = f"weight missing or zero ({column})"
+    try:
+        compressed = compress_panel(_weighted(panel, column, known), spec)
+    except SpecError as error:
+        raise SpecError(str(error).replace(unweighted, reason)) from error
     rows = variance[compressed.design.source]
     tau_squared = _paule_mandel(compressed, rows)
     with np.errstate(divide="ignore"):
         weights = 1 / (tau_squared + variance)
-    told = {f"weight missing or zero ({column})": reason}
     return PrecisionWeights(
         panel=_weighted(panel, column, weights),
         column=column,
@@ -146,7 +150,7 @@ def precision_weights(
         sampling_variance=float(rows.mean()),
         n_obs=len(rows),
         rows_in=len(panel),
-        lost={told.get(why, why): n for why, n in compressed.design.lost.items()},
+        lost={why.replace(unweighted, reason): n for why, n in compressed.design.lost.items()},
         warnings=_warnings(compressed, rows, tau_squared, errors),
     )
 
@@ -241,8 +245,6 @@ def _sampling_variance(
     """Variance of each row's sampling error, NaN where unknown; why rows have none, in words."""
     error = std_error or f"{spec.outcome}_se"
     values = _column(panel, error, "standard errors")
-    if (values < 0).any():
-        raise SpecError(f"{int((values < 0).sum())} standard errors in {error!r} are negative.")
     if errors == "own":
         return values**2, f"no standard error ({error})"
     name = count or f"{spec.outcome}_n"
@@ -261,7 +263,10 @@ def _column(panel: Panel, name: str, what: str) -> np.ndarray:
             f"There is no column {name!r} of {what} in the panel."
             f"{nearest(name, panel.frame.columns)} Name it with std_error= or count=."
         )
-    return panel.frame[name].to_numpy(dtype=float, na_value=np.nan)
+    values = term_values(panel, DesignTerm(name))
+    if (values < 0).any():
+        raise SpecError(f"{int((values < 0).sum())} {what} in {name!r} are negative. Correct them.")
+    return values
 
 
 def _weighted(panel: Panel, column: str, weights: np.ndarray) -> Panel:

@@ -21,9 +21,9 @@ __all__ = ["RateResult", "RateSpec", "fit_rate"]
 FEW_CLUSTERS = 40
 """Below this many clusters clustered errors are known to be too small (Cameron and Miller 2015)."""
 CONVENTION = (
-    "average partial effects: derivative of the fitted share, averaged over the rows used with the "
-    "weights of the likelihood; delta method with the rows as given; CR1: G/(G-1) * (n-1)/(n-k), "
-    "k every coefficient of the logit; t(G-1)"
+    "average partial effects: derivative of the fitted share, averaged over the rows used (and, at "
+    "0, those that their period's dummy fits) with the weights of the likelihood; delta method with "
+    "the rows as given; CR1: G/(G-1) * (n-1)/(n-k), k every coefficient of the logit; t(G-1)"
 )
 
 
@@ -162,7 +162,8 @@ def fit_rate(panel: Panel, spec: RateSpec) -> RateResult:
     fit = fit_logit(x, sample.y, sample.weights, sample.cluster_starts, names)
     coef_vcov = factor * fit.influence.T @ fit.influence
     slopes = rate_slopes(sample, names)
-    effects, influence = average_partial_effects(fit, list(slopes.values()), sample.weights)
+    mass = sample.weights / sample.mass
+    effects, influence = average_partial_effects(fit, list(slopes.values()), mass)
     return RateResult(
         spec=spec,
         weights=spec.denominator or panel.weights,

@@ -21,14 +21,18 @@ class RateRows:
     """The rows used, sorted by cluster and unit.
 
     `y` holds shares, `terms` label -> column of shape (n,), `factors` label -> the labels that
-    multiply to it, `base` label of a single column -> its values.
+    multiply to it, `base` label of a single column -> its values, `means` label -> unit means of a
+    term (and the unit's number of rows, where it differs). `mass` is the sum of the weights of
+    these rows and of those that their period's dummy fits exactly.
     """
 
     y: np.ndarray
     terms: dict[str, np.ndarray]
     factors: dict[str, tuple[str, ...]]
     base: dict[str, np.ndarray]
+    means: dict[str, np.ndarray]
     weights: np.ndarray
+    mass: float
     periods: np.ndarray
     unit_starts: np.ndarray
     cluster_starts: np.ndarray
@@ -47,6 +51,7 @@ class RateRows:
             y=self.y[keep],
             terms={name: column[keep] for name, column in self.terms.items()},
             base={name: column[keep] for name, column in self.base.items()},
+            means={name: column[keep] for name, column in self.means.items()},
             weights=self.weights[keep],
             periods=np.unique(self.periods[keep], return_inverse=True)[1],
             unit_starts=_starts_after(self.unit_starts, keep),
@@ -81,12 +86,16 @@ def rate_rows(panel: Panel, spec: RateSpec) -> RateRows:
         factors[name] = tuple(lagged_name(column, term.lag) for column in columns)
         for label, column in zip(factors[name], columns, strict=True):
             base[label] = term_values(panel, DesignTerm(column, term.lag))[design.source]
+    columns_of = dict(zip(chosen, design.columns[1:], strict=True))
+    weights = np.ones(design.n_obs) if design.weights is None else design.weights
     sample = RateRows(
         y=as_share(design.columns[0], panel, design.source, spec),
-        terms=dict(zip(chosen, design.columns[1:], strict=True)),
+        terms=columns_of,
         factors=factors,
         base=base,
-        weights=np.ones(design.n_obs) if design.weights is None else design.weights,
+        means=_unit_means(columns_of, weights, design.unit_starts) if spec.unit_means else {},
+        weights=weights,
+        mass=float(weights.sum()),
         periods=design.periods,
         unit_starts=design.unit_starts,
         cluster_starts=design.cluster_starts,
@@ -103,7 +112,11 @@ def _reasons(design: Design, spec: RateSpec) -> dict[str, int]:
 
 
 def varying_rows(sample: RateRows, spec: RateSpec) -> RateRows:
-    """Refuse a rate that never varies; leave out periods that their dummy would fit exactly."""
+    """Refuse a rate that never varies; set aside periods that their dummy fits exactly.
+
+    In the limit of the likelihood such rows have a fitted share of 0 or 1: they say nothing about
+    the terms, and their effect is 0.
+    """
     if np.ptp(sample.y) == 0:
         raise RankError(
             f"{spec.outcome!r} is {sample.y[0]:g} (as a share) in each of the {len(sample.y)} rows "
@@ -116,7 +129,7 @@ def varying_rows(sample: RateRows, spec: RateSpec) -> RateRows:
     exact = (total == 0) | (total == count)
     if not exact.any():
         return sample
-    reason = "period in which the rate is 0 in every row, or 1 in every row"
+    reason = "period in which every rate is 0, or every rate 1 (its dummy fits it; effect 0)"
     return sample.where(~exact[sample.periods], reason)
 
 
@@ -138,10 +151,10 @@ def rate_columns(sample: RateRows, spec: RateSpec) -> tuple[np.ndarray, list[str
     stacked, caution = [np.ones((1, n)), terms], []
     labels = ["(constant)", *names]
     if spec.unit_means:
-        means, extra = _unit_means(sample, terms)
+        means = np.vstack(list(sample.means.values()))
         chosen = independent_columns(kept, _scaled(means))
         stacked.append(means[chosen])
-        labels += [[*(f"{name}_between" for name in names), *extra][j] for j in chosen]
+        labels += [list(sample.means)[j] for j in chosen]
         caution = _between_only(sample, terms, names)
     labels += [f"(period dummy {j + 1})" for j in range(len(dummies))]
     return np.vstack([*stacked, dummies]).T, labels, caution
@@ -166,16 +179,21 @@ def _check_terms(terms: np.ndarray, names: list[str], periods: np.ndarray | None
     check_rank(scaled @ scaled.T, before, names, () if periods is None else ("period",))
 
 
-def _unit_means(sample: RateRows, terms: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Unit means of the terms, (q, n), and the number of the unit's rows where it differs."""
-    lengths = np.diff(sample.unit_starts, append=terms.shape[1])
-    total = np.add.reduceat(sample.weights, sample.unit_starts)
-    sums = np.add.reduceat(terms * sample.weights, sample.unit_starts, axis=1)
-    means = np.repeat(sums / total, lengths, axis=1)
-    if np.ptp(lengths) == 0:
-        return means, []
-    rows = np.repeat(lengths.astype(float), lengths)
-    return np.vstack([means, rows]), ["(rows of the unit)"]
+def _unit_means(
+    terms: dict[str, np.ndarray], weights: np.ndarray, unit_starts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Weighted unit means of the terms, (n,) each; the unit's number of rows where it varies."""
+    lengths = np.diff(unit_starts, append=len(weights))
+    total = np.add.reduceat(weights, unit_starts)
+    found = {
+        f"{name}_between": np.repeat(
+            np.add.reduceat(column * weights, unit_starts) / total, lengths
+        )
+        for name, column in terms.items()
+    }
+    if np.ptp(lengths):
+        found["(rows of the unit)"] = np.repeat(lengths.astype(float), lengths)
+    return found
 
 
 def _between_only(sample: RateRows, terms: np.ndarray, names: list[str]) -> list[str]:

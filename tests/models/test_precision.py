@@ -237,6 +237,14 @@ def test_what_is_refused_says_why():
         (panel, SPEC, {"std_error": "nps_sd"}, "no column 'nps_sd' of standard errors"),
         (panel, SPEC, {"errors": "pooled", "count": "n"}, "no column 'n' of counts"),
         (_panel(rows.assign(nps_se=-1.0)), SPEC, {}, "400 standard errors in 'nps_se' are neg"),
+        (_panel(rows.assign(nps_se=rows["nps_se"].astype(str))), SPEC, {}, "must be numeric"),
+        (_panel(rows.assign(nps_se=np.inf)), SPEC, {}, "400 of 400 values of 'nps_se' are inf"),
+        (
+            _panel(rows.assign(nps_n=-rows["nps_n"])),
+            SPEC,
+            {"errors": "pooled"},
+            "400 counts of answers in 'nps_n' are negative",
+        ),
         (_panel(rows.assign(nps_precision=1.0)), SPEC, {}, "a column 'nps_precision' already"),
         (
             _panel(rows.assign(nps_se=np.nan)),
@@ -244,7 +252,12 @@ def test_what_is_refused_says_why():
             {"errors": "pooled"},
             "No row has both 'nps_se' and 'nps_n'",
         ),
-        (_panel(rows.assign(nps_se=np.nan)), SPEC, {}, r"no standard error|None of the 400 rows"),
+        (
+            _panel(rows.assign(nps_se=np.nan)),
+            SPEC,
+            {},
+            r"None of the 400 .*400 no standard error \(nps_se\)",
+        ),
     ]
     for given, spec, options, words in cases:
         with pytest.raises(SpecError, match=words):

@@ -237,14 +237,23 @@ def test_rows_lost_are_counted_by_reason():
     assert result.lost == {
         "missing y": 2,
         "denominator missing or zero (n)": 1,
-        "period in which the rate is 0 in every row, or 1 in every row": 40,
+        "period in which every rate is 0, or every rate 1 (its dummy fits it; effect 0)": 40,
     }
     assert result.n_obs + sum(result.lost.values()) == result.rows_in == 320
     assert result.n_periods == 7
-    without = fit_rate(_panel(rows[rows["period"] < 7]), SPEC)
-    assert_allclose(result.effects, without.effects, rtol=1e-12)
-    assert_allclose(result.vcov, without.vcov, rtol=1e-12)
     assert result.glance()["rows_lost"].item() == 43
+
+
+@pytest.mark.parametrize("edge", [0.0, 1.0])
+def test_a_month_without_leavers_is_the_limit_of_one_with_next_to_none(edge):
+    rows = _rows()
+    last = rows["period"] == 7
+    exact = fit_rate(_panel(rows.assign(y=np.where(last, edge, rows["y"]))), SPEC)
+    near = fit_rate(_panel(rows.assign(y=np.where(last, abs(edge - 1e-9), rows["y"]))), SPEC)
+    n, k = 320, len(near.names)
+    factor = cluster_factor(40, n - 40, k - 1, 0) / cluster_factor(40, n, k, 0)
+    assert_allclose(exact.effects, near.effects, rtol=1e-7)
+    assert_allclose(exact.vcov, factor * near.vcov, rtol=1e-6)
 
 
 def test_tidy_glance_and_warnings():
