@@ -77,15 +77,16 @@ def effect_sizes(panel: Panel, result: PanelResult, *, conf_level: float = 0.95)
     Notes
     -----
     The within-unit standard deviation is that of the exposure net of all absorbed effects, on the
-    rows used. The third change is the median over units of the distance between the 25th and 75th
-    percentile of the unit's own values. Errors take both sizes as given.
+    rows used, weighted as they are. The third change is the median over units of the distance
+    between the 25th and 75th percentile of the unit's own values. Errors take both sizes as given.
     """
     compressed = compress_panel(panel, result.spec)
     design, total = compressed.design, compressed.moments.total
     rows = len(design.periods)
+    mass = rows if design.weights is None else float(design.weights.sum())
     frames = []
     for at, term in enumerate(result.terms[: len(result.spec.exposures)]):
-        spread = float(np.sqrt(total[at + 1, at + 1] / rows))
+        spread = float(np.sqrt(total[at + 1, at + 1] / mass))
         bounds = np.append(design.unit_starts, rows)
         column = design.columns[at + 1]
         own = [np.subtract(*np.percentile(column[lo:hi], [75, 25])) for lo, hi in pairwise(bounds)]
@@ -108,14 +109,16 @@ def _rows(
     std_error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, result.vcov, contrast))
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = estimate / std_error
-    low, high = t_interval(estimate, std_error, result.df_t, conf_level)
+    used = contrast != 0
+    df = np.where(used.sum(axis=1) == 1, result.df_by_term[used.argmax(axis=1)], result.df_t)
+    low, high = t_interval(estimate, std_error, df, conf_level)
     return pd.DataFrame(
         {
             "term": names,
             "estimate": estimate,
             "std_error": std_error,
             "statistic": statistic,
-            "p_value": t_p_values(statistic, result.df_t),
+            "p_value": t_p_values(statistic, df),
             "conf_low": low,
             "conf_high": high,
             "conf_level": conf_level,

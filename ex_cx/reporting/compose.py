@@ -122,7 +122,7 @@ def panel_report(
         evidence=(
             *other_terms(forests[1:], tables[1:], result),
             *size_sections(sizes, change or {}, result, names),
-            *shape_sections(curve, scatter, term, names, level),
+            *shape_sections(curve, scatter, result, names, level),
         ),
         checks=errors_sections(errors, result, names),
         diagnostics=readable_diagnostics(diagnostics, names),

@@ -7,7 +7,17 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 
-__all__ = ["capital", "count", "interval", "label", "number", "p_value", "plain", "split_unit"]
+__all__ = [
+    "capital",
+    "count",
+    "equals",
+    "interval",
+    "label",
+    "number",
+    "p_value",
+    "plain",
+    "split_unit",
+]
 
 
 def number(value: float, spread: float | None = None) -> str:
@@ -55,6 +65,16 @@ def p_value(value: float) -> str:
     if value is None or math.isnan(value):
         return "–"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def equals(p: float) -> str:
+    """A p-value after `p`.
+
+    >>> equals(0.0004), equals(0.0412)
+    ('<0.001', '= 0.041')
+    """
+    shown = p_value(p)
+    return shown if shown.startswith("<") else f"= {shown}"
 
 
 def count(value: float) -> str:

@@ -10,7 +10,7 @@ from ex_cx.models.curve import CurveResult
 from ex_cx.models.magnitude import predict_change
 from ex_cx.models.regress import PanelResult
 from ex_cx.reporting.curves import draw_curve
-from ex_cx.reporting.numbers import capital, count, interval, label, number, p_value
+from ex_cx.reporting.numbers import capital, count, equals, interval, label, number, p_value
 from ex_cx.reporting.report import Figure, Section, Table
 from ex_cx.reporting.wording import (
     COMPARE_A_UNIT_WITH_ITSELF,
@@ -97,11 +97,12 @@ def size_sections(
     reminders = [given_products(left, term, names) for term in changes]
     alone = sizes[~sizes["term"].str.contains(r"[:^]")]
     tables = (_size_table(alone, sizes, result, names),) if len(alone) else ()
+    several = ", and of other exposures" if len(set(alone["term"])) > 1 else ""
     section = Section(
         heading="How large is it?",
         text=(text + "".join(dict.fromkeys(reminders)),),
         tables=tables,
-        fold="Other changes, and the other exposures" if tables else "",
+        fold=("Other changes" + several) if tables else "",
     )
     return (section,)
 
@@ -131,7 +132,7 @@ def _size_table(
         {
             "change": [moved(*pair, names) for pair in pairs],
             "that is": alone["change"].map(_CHANGES).to_numpy(),
-            "outcome": list(map(number, alone["estimate"], alone["std_error"])),
+            "difference": list(map(number, alone["estimate"], alone["std_error"])),
             f"{level:g} % interval": list(map(interval, alone["conf_low"], alone["conf_high"])),
         }
     )
@@ -148,7 +149,7 @@ def _size_table(
 def shape_sections(
     curve: CurveResult | str,
     scatter: Figure,
-    term: str,
+    result: PanelResult,
     names: Mapping[str, str],
     conf_level: float,
 ) -> tuple[Section, ...]:
@@ -158,14 +159,14 @@ def shape_sections(
     ----------
     curve : from `headline_curve`; empty: not asked. scatter : from `draw_scatter`.
     """
-    heading, words = "Is it a straight line?", words_of(term, names)
+    heading, words = "Is it a straight line?", words_of(result.terms[0], names)
     if isinstance(curve, str):
         why = f"No curve of {words} is drawn: {readable_text(curve, names)}."
         return (Section(heading=heading, text=(why,), figures=(scatter,)),) if curve else ()
     drawn = Section(
         heading=heading,
         text=(
-            _straightness(curve, words, 1 - conf_level),
+            _straightness(curve, words, result.tidy(conf_level).iloc[0]),
             *(f"{capital(readable_text(note, names))}." for note in _own(curve)),
         ),
         figures=(draw_curve(curve, conf_level=conf_level, labels=names),),
@@ -173,16 +174,16 @@ def shape_sections(
     return drawn, Section(heading="", figures=(scatter,), fold="Rows behind the straight line")
 
 
-def _straightness(curve: CurveResult, words: str, alpha: float) -> str:
+def _straightness(curve: CurveResult, words: str, line: pd.Series) -> str:
     """Does a flexible curve say something else than the straight line?"""
-    p = curve.linearity.p_value
-    test = f"(test of straightness: p {_equals(p)})"
+    p, alpha = curve.linearity.p_value, 1 - line["conf_level"]
+    test = f"(test of straightness: p {equals(p)})"
     if p < alpha:
         return (
             f"A flexible curve of {words} fits better than the straight line that answers {test}. "
             "Read the slope as an average, and the curve for where it holds."
         )
-    if curve.association.p_value >= alpha:
+    if holds_zero(line) and curve.association.p_value >= alpha:
         return f"A flexible curve of {words} shows no association either, straight or bent {test}."
     return f"A flexible curve of {words} does not fit better than the straight line {test}."
 
@@ -279,7 +280,7 @@ def readable_diagnostics(
     readings = [
         (f"{words_of(term, names)}: " if term else "")
         + _capital_if(readable_text(text, names), not term)
-        + (f" (p {_equals(p)})" if pd.notna(p) else "")
+        + (f" (p {equals(p)})" if pd.notna(p) else "")
         for term, text, p in diagnostics[["term", "reading", "p_value"]].itertuples(index=False)
     ]
     asks = [_ASKS.get(name, "") for name in diagnostics["diagnostic"]]
@@ -289,9 +290,3 @@ def readable_diagnostics(
 def _capital_if(text: str, first: bool) -> str:
     """The text, with a capital where it comes first."""
     return capital(text) if first else text
-
-
-def _equals(p: float) -> str:
-    """`= 0.041`, or `<0.001`."""
-    shown = p_value(p)
-    return shown if shown.startswith("<") else f"= {shown}"

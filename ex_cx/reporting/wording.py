@@ -30,6 +30,7 @@ __all__ = [
     "readable_text",
     "reading",
     "row_of",
+    "unit_words",
     "words_of",
 ]
 
@@ -158,7 +159,7 @@ def moved(term: str, amount: float, names: Mapping[str, str]) -> str:
         return f"{words} unchanged"
     way = "higher" if amount > 0 else "lower"
     far = f"{abs(amount):,.0f}" if abs(amount) >= 1000 else plain(f"{abs(amount):.3g}")
-    return f"{words} {way} by {far}{_unit(unit, one=abs(amount) == 1)}"
+    return f"{words} {way} by {far}{unit_words(unit, one=abs(amount) == 1)}"
 
 
 def answer_mediation(
@@ -186,7 +187,7 @@ def answer_mediation(
         )
     else:
         head = (
-            f"{where}, {cause[0]} higher by 1{_unit(cause[1], one=True)} goes with {effect} "
+            f"{where}, {cause[0]} higher by 1{unit_words(cause[1], one=True)} goes with {effect} "
             f"{_direction(indirect)} by {_size(indirect, unit)} through {through} "
             f"({_interval(indirect)})"
         )
@@ -229,11 +230,11 @@ def change(row: pd.Series, cause: str, effect: str) -> str:
     if holds_zero(row):
         return (
             f"no association of {x} with {y} is shown: {_with_interval(row, y_unit)} per 1"
-            f"{_unit(x_unit, one=True) or ' more'}, which holds zero"
+            f"{unit_words(x_unit, one=True) or ' more'}, which holds zero"
         )
     return (
-        f"{x} higher by 1{_unit(x_unit, one=True)} is associated with {y} {_direction(row)} by "
-        f"{_size(row, y_unit)} ({_interval(row)})"
+        f"{x} higher by 1{unit_words(x_unit, one=True)} is associated with {y} {_direction(row)} "
+        f"by {_size(row, y_unit)} ({_interval(row)})"
     )
 
 
@@ -355,7 +356,7 @@ def _half(row: pd.Series) -> float:
 
 
 def _size(row: pd.Series, unit: str) -> str:
-    return f"{number(abs(row['estimate']), _half(row))}{_unit(unit)}"
+    return f"{number(abs(row['estimate']), _half(row))}{unit_words(unit)}"
 
 
 def _direction(row: pd.Series) -> str:
@@ -363,7 +364,7 @@ def _direction(row: pd.Series) -> str:
 
 
 def _with_interval(row: pd.Series, unit: str) -> str:
-    return f"{number(row['estimate'], _half(row))}{_unit(unit)} ({_interval(row)})"
+    return f"{number(row['estimate'], _half(row))}{unit_words(unit)} ({_interval(row)})"
 
 
 def _interval(row: pd.Series) -> str:
@@ -372,10 +373,10 @@ def _interval(row: pd.Series) -> str:
     return f"{100 * row['conf_level']:g} % interval {interval(row['conf_low'], row['conf_high'])}"
 
 
-def _unit(unit: str, *, one: bool = False) -> str:
+def unit_words(unit: str, *, one: bool = False) -> str:
     """A unit after a number; a scale such as 1-5 is not one, and 1 % more means a point.
 
-    >>> _unit("% a month", one=True), _unit("%"), _unit("1-5")
+    >>> unit_words("% a month", one=True), unit_words("%"), unit_words("1-5")
     (' percentage point a month', ' percentage points', '')
     """
     if unit == "%" or unit.startswith("% "):

@@ -131,7 +131,13 @@ def _carried_out(check: Callable[[], list[_Line]]) -> list[_Line]:
         return [_Line("", np.nan, np.nan, f"Could not be computed: {reason}.", "amber")]
 
 
+def _refuse_weights(panel: Panel, spec: PanelSpec) -> None:
+    if spec.weights or panel.weights:
+        raise InferenceError("random effects are not defined here for rows that count unequally")
+
+
 def _hausman(panel: Panel, spec: PanelSpec) -> _Line:
+    _refuse_weights(panel, spec)
     fixed = fit_panel(panel, replace(spec, vcov="unadjusted"))
     random = fit_panel(panel, replace(spec, vcov="unadjusted", estimator="random", absorb=()))
     gap = fixed.coef - random.coef
@@ -147,6 +153,7 @@ def _hausman(panel: Panel, spec: PanelSpec) -> _Line:
 
 
 def _mundlak(panel: Panel, spec: PanelSpec, n_terms: int) -> _Line:
+    _refuse_weights(panel, spec)
     result = fit_panel(panel, replace(spec, estimator="correlated_random", vcov="cluster"))
     means = slice(n_terms, None)
     gap, spread = result.coef[means], result.vcov[means, means]
@@ -174,6 +181,8 @@ def _serial(panel: Panel, spec: PanelSpec) -> _Line:
     rows["cluster"] = keys[spec.cluster or panel.cluster or panel.unit].to_numpy()
     again = Panel.from_frame(rows, unit="unit", period="period", cluster="cluster")
     lagged = again.with_lag("residual")
+    if lagged.frame["residual_lag1"].isna().all():
+        raise InferenceError("no unit is seen in three periods in a row")
     test = PanelSpec(outcome="residual", exposures=("residual_lag1",), estimator="pooled")
     result = fit_panel(lagged, test)
     statistic = (result.coef[0] + 0.5) / np.sqrt(result.vcov[0, 0])
@@ -285,14 +294,18 @@ def _inflation(panel: Panel, spec: PanelSpec) -> list[_Line]:
 
 def _reliability(panel: Panel, spec: PanelSpec, fitted: PanelResult) -> list[_Line]:
     compressed = compress_panel(panel, spec)
-    df = compressed.design.n_obs - compressed.design.n_units
+    design = compressed.design
+    weights = np.ones(design.n_obs) if design.weights is None else design.weights
+    df = weights.sum() * (1 - design.n_units / design.n_obs)
     lines = []
     for at, term in enumerate(fitted.spec.exposures, start=1):
         error = f"{term}_se"
         if error in panel.frame.columns:
-            squared = _noise(panel.frame.iloc[compressed.design.source], term)
+            squared = _noise(panel.frame.iloc[design.source], term)
+            known = ~np.isnan(squared)
+            noise = np.average(squared[known], weights=weights[known]) if known.any() else np.nan
             variance = float(compressed.moments.total[at, at]) / df
-            value = max(0.0, 1 - float(np.nanmean(squared)) / variance)
+            value = max(0.0, 1 - float(noise) / variance)
             words = f"about {100 * value:.0f} % of the variance within units is not survey noise"
             light = _low(value, POOR_RELIABILITY, BAD_RELIABILITY)
             words += _NOISE_WORDS[light]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -76,3 +78,26 @@ def test_what_does_not_exist_is_said():
     assert str(found.value) == "There is no coefficient 'zz' among x, z. Did you mean 'z'?"
     with pytest.raises(SpecError, match="No change is given"):
         predict_change(result, {})
+
+
+def test_a_weighted_spread_is_that_of_weighted_residuals_whatever_the_weights_scale():
+    rows = _rows()
+    rows["w"] = 100.0 + 400 * (np.arange(len(rows)) % 7)
+    residual = smf.wls("x ~ C(unit) + C(period)", rows, weights=rows["w"]).fit().resid
+    by_hand = np.sqrt(np.average(residual**2, weights=rows["w"]))
+    for scale in (1.0, 1e-3):
+        panel = _panel(rows.assign(w=scale * rows["w"]))
+        spec = PanelSpec(outcome="y", exposures=("x",), weights="w")
+        sizes = effect_sizes(panel, fit_panel(panel, spec)).set_index("change")
+        assert_allclose(sizes.loc["one within-unit sd", "size"], by_hand, rtol=1e-9)
+
+
+def test_one_unit_of_one_term_has_the_interval_of_the_regression():
+    panel = _panel(_rows())
+    result = fit_panel(panel, replace(SPEC, vcov="bias_reduced"))  # each term its own df
+    assert len(set(result.df_by_term)) == 2
+    ones = effect_sizes(panel, result).query("change == 'one unit'")
+    both = pd.concat([predict_change(result, {"z": 1.0}), ones], ignore_index=True)
+    expected = result.tidy().iloc[[1, 0, 1]]
+    for column in ("p_value", "conf_low", "conf_high"):
+        assert_allclose(both[column], expected[column], rtol=1e-12)
