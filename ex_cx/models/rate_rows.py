@@ -13,7 +13,14 @@ from ex_cx.estimation.inference import check_rank
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.rate_spec import RateSpec, as_share, lagged_name
 
-__all__ = ["RateRows", "rate_columns", "rate_rows", "rate_slopes", "varying_rows"]
+__all__ = [
+    "RateRows",
+    "rate_columns",
+    "rate_rows",
+    "rate_slopes",
+    "term_means",
+    "varying_rows",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +100,7 @@ def rate_rows(panel: Panel, spec: RateSpec) -> RateRows:
         terms=columns_of,
         factors=factors,
         base=base,
-        means=_unit_means(columns_of, weights, design.unit_starts) if spec.unit_means else {},
+        means=term_means(columns_of, weights, design.unit_starts) if spec.unit_means else {},
         weights=weights,
         mass=float(weights.sum()),
         periods=design.periods,
@@ -179,7 +186,7 @@ def _check_terms(terms: np.ndarray, names: list[str], periods: np.ndarray | None
     check_rank(scaled @ scaled.T, before, names, () if periods is None else ("period",))
 
 
-def _unit_means(
+def term_means(
     terms: dict[str, np.ndarray], weights: np.ndarray, unit_starts: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Weighted unit means of the terms, (n,) each; the unit's number of rows where it varies."""
