@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ex_cx.models.curve import CurveResult, fit_curve
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
-    from ex_cx.models.levels import compare_levels
     from ex_cx.models.halves import fit_split_half
+    from ex_cx.models.levels import compare_levels
     from ex_cx.models.magnitude import effect_sizes, predict_change
     from ex_cx.models.mediation import fit_mediation
     from ex_cx.models.mediation_result import MediationResult
