@@ -22,8 +22,8 @@ FEW_CLUSTERS = 40
 """Below this many clusters clustered errors are known to be too small (Cameron and Miller 2015)."""
 CONVENTION = (
     "average partial effects: derivative of the fitted share, averaged over the rows used (and, at "
-    "0, those that their period's dummy fits) with the weights of the likelihood; delta method with "
-    "the rows as given; CR1: G/(G-1) * (n-1)/(n-k), k every coefficient of the logit; t(G-1)"
+    "0, those that their period's dummy fits) with the weights of the likelihood; delta method, "
+    "rows as given; CR1: G/(G-1) * (n-1)/(n-k), k every coefficient of the logit; t(G-1)"
 )
 
 
