@@ -44,13 +44,16 @@ if TYPE_CHECKING:
     from ex_cx.models.spec import PanelSpec
     from ex_cx.models.wild import wild_cluster_test
     from ex_cx.robustness.confounding import MediationSensitivity, mediation_sensitivity
+    from ex_cx.robustness.confounding_guards import check_mediation_confounding
     from ex_cx.robustness.diagnostics import diagnose
+    from ex_cx.robustness.evalues import e_value, mediational_e_values
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
     from ex_cx.robustness.omitted import (
         OmittedVariables,
         mediation_omitted_bounds,
         omitted_variable_bounds,
     )
+    from ex_cx.robustness.orders import compare_orders, placebo_paths
 
 __all__ = [
     "CurveResult",
@@ -73,13 +76,16 @@ __all__ = [
     "SourceSpec",
     "aggregation_report",
     "check_guards",
+    "check_mediation_confounding",
     "check_mediation_guards",
     "check_table",
     "compare_estimators",
     "compare_levels",
+    "compare_orders",
     "compare_precision",
     "cronbach_alpha",
     "diagnose",
+    "e_value",
     "effect_sizes",
     "fit_curve",
     "fit_dynamic",
@@ -94,8 +100,10 @@ __all__ = [
     "measure_source",
     "mediation_omitted_bounds",
     "mediation_sensitivity",
+    "mediational_e_values",
     "omega_total",
     "omitted_variable_bounds",
+    "placebo_paths",
     "precision_weights",
     "predict_change",
     "read_table",
@@ -132,13 +140,16 @@ _ROOM = {
     "SourceSpec": "ex_cx.linkage.schema",
     "aggregation_report": "ex_cx.linkage.agreement",
     "check_guards": "ex_cx.robustness.guards",
+    "check_mediation_confounding": "ex_cx.robustness.confounding_guards",
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
     "compare_estimators": "ex_cx.models.compare",
     "compare_levels": "ex_cx.models.levels",
+    "compare_orders": "ex_cx.robustness.orders",
     "compare_precision": "ex_cx.models.precision",
     "cronbach_alpha": "ex_cx.linkage.scales",
     "diagnose": "ex_cx.robustness.diagnostics",
+    "e_value": "ex_cx.robustness.evalues",
     "effect_sizes": "ex_cx.models.magnitude",
     "fit_curve": "ex_cx.models.curve",
     "fit_dynamic": "ex_cx.models.dynamic",
@@ -153,8 +164,10 @@ _ROOM = {
     "measure_source": "ex_cx.linkage.measure",
     "mediation_omitted_bounds": "ex_cx.robustness.omitted",
     "mediation_sensitivity": "ex_cx.robustness.confounding",
+    "mediational_e_values": "ex_cx.robustness.evalues",
     "omega_total": "ex_cx.linkage.scales",
     "omitted_variable_bounds": "ex_cx.robustness.omitted",
+    "placebo_paths": "ex_cx.robustness.orders",
     "precision_weights": "ex_cx.models.precision",
     "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ex_cx.errors import InferenceError
+from ex_cx.errors import InferenceError, SpecError
 from ex_cx.estimation.design import Design, DesignTerm, build_design
 from ex_cx.estimation.equation import Equation, check_resampling, fit_equation
 from ex_cx.estimation.inference import cluster_factor, sandwich, sweep_columns
@@ -17,7 +17,7 @@ from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
 from ex_cx.models.mediation_spec import check_mediation_spec
 
-__all__ = ["MediationRows", "mediation_rows", "partial_r2"]
+__all__ = ["MediationRows", "mediation_rows", "partial_r2", "refuse_products"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -85,9 +85,11 @@ def mediation_rows(panel: Panel, spec: MediationSpec) -> MediationRows:
 
     Raises
     ------
-    SpecError, RankError, InferenceError : as `fit_mediation`; SpecError for several exposures.
+    SpecError, RankError, InferenceError : as `fit_mediation`; SpecError for several exposures, a
+        moderator or an interaction.
     """
     check_mediation_spec(panel, spec)
+    refuse_products(spec)
     model = linear_paths(
         outcome=DesignTerm(spec.outcome),
         exposures=[DesignTerm(spec.single_exposure, spec.exposure_lag)],
@@ -108,6 +110,19 @@ def mediation_rows(panel: Panel, spec: MediationSpec) -> MediationRows:
             "Add units, or cluster by a finer column."
         )
     return rows
+
+
+def refuse_products(spec: MediationSpec) -> None:
+    """Refuse a mediation whose paths depend on a value.
+
+    >>> refuse_products(MediationSpec(outcome="y", exposure="x", mediators=("m",)))
+    """
+    if spec.moderator is not None or spec.interaction:
+        raise SpecError(
+            "Sensitivity to confounding is computed for paths that are the same everywhere; the "
+            "spec has a moderator or an interaction. Ask for it with moderator=None, moderated=(), "
+            "interaction=False."
+        )
 
 
 def partial_r2(cross: np.ndarray, first: int, second: int, held: list[int]) -> float:
