@@ -21,6 +21,7 @@ PARTS = {
     "fit": panels.small,
     "errors": errors.errors,
     "mediation": mediations.two_way,
+    "chain": mediations.serial,
     "packages": mediations.packages,
     "startup": startups.startups,
     "large": panels.large,
