@@ -30,7 +30,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 MARKS = ("<!-- written by make bench -->", "<!-- end of what make bench writes -->")
 PACKAGES = (
     *("ex-cx", "numpy", "pandas", "scipy", "StatsPAI", "pyfixest", "linearmodels"),
-    *("pyprocessmacro", "pingouin", "typer"),
+    *("wildboottest", "pyprocessmacro", "pingouin", "typer"),
 )
 
 
