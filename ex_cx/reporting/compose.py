@@ -16,6 +16,7 @@ from ex_cx.reporting.numbers import capital, count, interval, label, number
 from ex_cx.reporting.report import Report, Table
 from ex_cx.reporting.sections import (
     errors_sections,
+    instrument_sections,
     other_terms,
     readable_diagnostics,
     shape_sections,
@@ -66,6 +67,7 @@ def panel_report(
     sizes: pd.DataFrame | None = None,
     change: Mapping[str, float] | None = None,
     curve: CurveResult | str = "",
+    instrumented: PanelResult | None = None,
     errors: pd.DataFrame | None = None,
     diagnostics: pd.DataFrame | None = None,
     title: str = "",
@@ -80,8 +82,8 @@ def panel_report(
     result, comparison, bins : from `fit_panel`, `compare_estimators`, `within_bins` on one spec.
     guards : from `check_guards`.
     sizes, change : from `effect_sizes`, and the change (term -> amount) that is told in a sentence.
-    curve : from `headline_curve`. errors : from `compare_errors`. diagnostics : from `diagnose`.
-        What is left out is not in the report.
+    curve : from `headline_curve`. instrumented : the spec fitted with instruments.
+    errors, diagnostics : from `compare_errors` and `diagnose`. What is left out is not shown.
     title : the question; empty: made from the labels.
     segment : which units, for the head; empty: all.
     labels : column -> reader's name, ending on its unit in brackets.
@@ -122,6 +124,7 @@ def panel_report(
         evidence=(
             *other_terms(forests[1:], tables[1:], result),
             *size_sections(sizes, change or {}, result, names),
+            *instrument_sections(instrumented, result, names, level),
             *shape_sections(curve, scatter, result, names, level),
         ),
         checks=errors_sections(errors, result, names),

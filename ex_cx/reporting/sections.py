@@ -15,6 +15,7 @@ from ex_cx.reporting.report import Figure, Section, Table
 from ex_cx.reporting.wording import (
     COMPARE_A_UNIT_WITH_ITSELF,
     answer_change,
+    change,
     given_products,
     holds_zero,
     kind_of,
@@ -27,6 +28,7 @@ from ex_cx.robustness.findings import FEW_CLUSTERS
 
 __all__ = [
     "errors_sections",
+    "instrument_sections",
     "other_terms",
     "readable_diagnostics",
     "shape_sections",
@@ -94,17 +96,29 @@ def size_sections(
     remark = f"which is {spread}" if _is_one_sd(sizes, changes) else ""
     text = answer_change(row, changes, outcome, labels=names, remark=remark)
     left = [term for term in result.terms if term not in changes]
-    reminders = [given_products(left, term, names) for term in changes]
+    bound = [term for term in changes if given_products(left, term, names)]
+    if bound:
+        return (_no_one_size(bound, names),)
     alone = sizes[~sizes["term"].str.contains(r"[:^]")]
     tables = (_size_table(alone, sizes, result, names),) if len(alone) else ()
-    several = ", and of other exposures" if len(set(alone["term"])) > 1 else ""
+    several = ", other exposures" if len(set(alone["term"])) > 1 else ""
     section = Section(
         heading="How large is it?",
-        text=(text + "".join(dict.fromkeys(reminders)),),
+        text=(text,),
         tables=tables,
         fold=("Other changes" + several) if tables else "",
     )
     return (section,)
+
+
+def _no_one_size(bound: Sequence[str], names: Mapping[str, str]) -> Section:
+    """Terms that also enter as products or powers have no size of their own."""
+    text = (
+        f"{capital(listed([words_of(term, names) for term in bound]))} also enters the model in "
+        "products or powers, which move with it: how much goes with a change depends on where the "
+        "change starts. Name what each of these terms changes by to be told a size."
+    )
+    return Section(heading="How large is it?", text=(text,))
 
 
 def _spread(result: PanelResult) -> str:
@@ -146,6 +160,38 @@ def _size_table(
     return Table(name="sizes", frame=frame, caption=caption, text_columns=("that is",))
 
 
+def instrument_sections(
+    instrumented: PanelResult | None,
+    result: PanelResult,
+    names: Mapping[str, str],
+    conf_level: float,
+) -> tuple[Section, ...]:
+    """The exposures as moved by their instruments, beside the estimates that answer."""
+    if instrumented is None or not instrumented.spec.instruments:
+        return ()
+    outcome = label(result.spec.outcome, names)
+    rows, plain = (fit.tidy(conf_level).set_index("term") for fit in (instrumented, result))
+    own = [note for note in instrumented.warnings if note not in result.warnings]
+    lines = []
+    for stage in instrumented.first_stage.to_dict("records"):
+        term = stage["term"]
+        moved_by = listed([words_of(name, names) for name in stage["instruments"].split(", ")])
+        strength = f" First-stage F = {number(stage['f'])}."
+        lines.append(
+            f"As far as {words_of(term, names)} is moved by {moved_by}: "
+            f"{change(rows.loc[term], label(term, names), outcome)}. Without instruments it is "
+            f"{number(plain.loc[term, 'estimate'], plain.loc[term, 'std_error'])} "
+            f"({interval(plain.loc[term, 'conf_low'], plain.loc[term, 'conf_high'])})."
+            f"{'' if any('F of ' in note and term in note for note in own) else strength}"
+        )
+    lines += [f"{capital(readable_text(note, names)).rstrip('.')}." for note in own]
+    lines.append(
+        "This holds only if the instruments go with the outcome in no other way, which no test "
+        "can show."
+    )
+    return (Section(heading="With instruments", text=tuple(lines)),)
+
+
 def shape_sections(
     curve: CurveResult | str,
     scatter: Figure,
@@ -159,7 +205,7 @@ def shape_sections(
     ----------
     curve : from `headline_curve`; empty: not asked. scatter : from `draw_scatter`.
     """
-    heading, words = "Is it a straight line?", words_of(result.terms[0], names)
+    heading, words = "Is it a straight line?", _clause(result.terms[0], names)
     if isinstance(curve, str):
         why = f"No curve of {words} is drawn: {readable_text(curve, names)}."
         return (Section(heading=heading, text=(why,), figures=(scatter,)),) if curve else ()
@@ -188,6 +234,12 @@ def _straightness(curve: CurveResult, words: str, line: pd.Series) -> str:
     return f"A flexible curve of {words} does not fit better than the straight line {test}."
 
 
+def _clause(term: str, names: Mapping[str, str]) -> str:
+    """A term within a sentence, with a comma after its lag."""
+    words = words_of(term, names)
+    return words + "," * (", " in words)
+
+
 def _own(curve: CurveResult) -> list[str]:
     """What the curve warns of beyond the regression's own warnings."""
     return [text.rstrip(".") for text in curve.warnings if text not in curve.fit.warnings]
@@ -206,7 +258,7 @@ def errors_sections(
         return ()
     level = f"{100 * errors['conf_level'].iloc[0]:g} %"
     term = errors["term"].iloc[0]
-    said = _agreement(errors[errors["term"] == term], words_of(term, names), level)
+    said = _agreement(errors[errors["term"] == term], _clause(term, names), level)
     table = _errors_table(errors, result, names, level)
     if result.n_clusters >= FEW_CLUSTERS:
         return (Section(heading="", tables=(table,), fold=f"Errors side by side: {said}"),)

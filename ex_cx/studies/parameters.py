@@ -41,10 +41,17 @@ def _sentences(value: object) -> object:
 
 def _pairs(value: object) -> object:
     """`papermill -p` can pass no mapping either, so `x=5, z=-0.5` will do."""
+    pairs = _named_pairs(value)
+    if not isinstance(value, str) or not isinstance(pairs, dict):
+        return value
+    return {name: _amount(text) for name, text in pairs.items()}
+
+
+def _named_pairs(value: object) -> object:
     if not isinstance(value, str):
         return value
     pairs = [part.partition("=") for part in value.split(",") if part.strip()]
-    return {name.strip(): _amount(text.strip()) for name, _, text in pairs}
+    return {name.strip(): text.strip() for name, _, text in pairs}
 
 
 def _amount(text: str) -> object:
@@ -61,6 +68,7 @@ Level = Annotated[float, Field(gt=0, lt=1)]
 Lag = Annotated[int, Field(ge=0)]
 Draws = Annotated[int, Field(ge=99, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0)]
+Instruments = Annotated[dict[str, Names], BeforeValidator(_named_pairs)]
 Changes = Annotated[dict[str, float], BeforeValidator(_pairs)]
 Estimators = Annotated[tuple[Estimator, ...], BeforeValidator(_split)]
 
@@ -125,6 +133,8 @@ class PanelRegressionParameters(DataParameters):
 
     Attributes
     ----------
+    match : the package whose small-sample convention the errors take.
+    instruments : exposure -> what moves it; for a second estimate beside the one that answers.
     change : term -> amount; the change whose counterpart in the outcome the report tells. Empty:
         one within-unit standard deviation of the first exposure.
     n_boot, seed : draws of the wild bootstrap, and where its random numbers start.
@@ -141,6 +151,7 @@ class PanelRegressionParameters(DataParameters):
     weights: str = ""
     conf_level: Level = 0.95
     match: Match = "fixest"
+    instruments: Instruments = Field(default_factory=dict)
     change: Changes = Field(default_factory=dict)
     n_boot: Draws = 1999
     seed: Seed = 20240501
@@ -159,6 +170,20 @@ class PanelRegressionParameters(DataParameters):
             raise ValueError("names an estimator twice.")
         return value
 
+    @field_validator("instruments")
+    @classmethod
+    def _moves_its_own_exposures(cls, value: Instruments, info: ValidationInfo) -> Instruments:
+        exposures = info.data.get("exposures", ())
+        for name, moved_by in value.items():
+            if exposures and name not in exposures:
+                raise ValueError(
+                    f"{shown(name)} is no exposure; these are {', '.join(exposures)}."
+                    f"{nearest(name, exposures)}"
+                )
+            if not moved_by:
+                raise ValueError(f"{shown(name)} has no instrument; name a column.")
+        return value
+
     @field_validator("change")
     @classmethod
     def _changes_its_own_terms(cls, value: Changes, info: ValidationInfo) -> Changes:
@@ -175,8 +200,9 @@ class PanelRegressionParameters(DataParameters):
 
     def required_columns(self) -> tuple[str, ...]:
         """Columns that must exist in the panel, besides its keys."""
+        moved_by = tuple(name for names in self.instruments.values() for name in names)
         roles = (self.outcome, *self.exposures, *self.controls, self.cluster, self.weights)
-        return (*super().required_columns(), *base_columns(roles))
+        return (*super().required_columns(), *base_columns((*roles, *moved_by)))
 
 
 class MediationParameters(DataParameters):
