@@ -12,7 +12,8 @@ effects of L levels in all (the constant counted), of which errors by unit charg
 | clubsandwich | G/(G-1), t(G-1) | - | - | 1 (CR3) |
 
 `unadjusted` is rss/(n-k-L) and `robust` n/(n-k-L) in all that have them. The jackknife under
-"fixest", which has none, is MacKinnon, Nielsen and Webb's CV3: (G-1)/G about the estimate.
+"fixest", which has none, is MacKinnon, Nielsen and Webb's CV3: (G-1)/G about the estimate;
+Driscoll-Kraay takes floor(4 (T/100)^(2/9)) lags, linearmodels' rule and not that of fixest.
 `bias_reduced` (CR2) is clubSandwich's and has no factor, so `small_sample` does not know it.
 fixest: R fixest 0.12 and later, `ssc()` as it comes (K.fixef "nonnested", G.df "min").
 stata: `xtreg, fe` of Stata 17, period effects as dummies, and `regress` without unit effects;

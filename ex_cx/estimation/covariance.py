@@ -130,9 +130,9 @@ def covariance(
 
 
 def _named(kind: Vcov, match: Match) -> str:
-    """Whose convention it is; the jackknife of the default is nobody's default."""
+    """Whose convention it is; fixest has no jackknife, and Driscoll-Kraay with other lags."""
     names = {"stata": "Stata's xtreg", "clubsandwich": "clubSandwich"}
-    if kind == "jackknife" and match == "fixest":
+    if match == "fixest" and kind in ("jackknife", "driscoll_kraay"):
         return ""
     return f" (as {names.get(match, match)})"
 

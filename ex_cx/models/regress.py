@@ -22,11 +22,11 @@ from ex_cx.linkage.panel import Panel
 from ex_cx.models.spec import (
     PanelSpec,
     check_spec,
+    convention_in_words,
     instrument_name,
     instrument_names,
     refuse_instruments,
     term_names,
-    two_stages_in_words,
 )
 from ex_cx.results import Result
 
@@ -200,7 +200,7 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
         df_by_term=np.broadcast_to(found.df_t, len(compressed.regressors))[:n_terms],
         r2=1 - equation.rss / explained if explained > 0 else np.nan,
         condition_number=equation.condition_number,
-        convention=two_stages_in_words(spec) + found.convention,
+        convention=convention_in_words(spec, found.convention),
         warnings=(*told, *_warnings(panel, spec, design, equation), *filter(None, [found.warning])),
         first_stage=first,
         **_counts(design),

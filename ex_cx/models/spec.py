@@ -16,12 +16,12 @@ __all__ = [
     "Estimator",
     "PanelSpec",
     "check_spec",
+    "convention_in_words",
     "instrument_name",
     "instrument_names",
     "refuse_instruments",
     "term_name",
     "term_names",
-    "two_stages_in_words",
 ]
 
 Estimator = Literal[
@@ -157,14 +157,17 @@ def instrument_names(spec: PanelSpec) -> dict[str, tuple[str, ...]]:
     }
 
 
-def two_stages_in_words(spec: PanelSpec) -> str:
-    """What is instrumented by what, ahead of a convention; empty without instruments.
+def convention_in_words(spec: PanelSpec, convention: str) -> str:
+    """The convention, after what is instrumented by what; random effects are not fixest's.
 
-    >>> two_stages_in_words(PanelSpec(outcome="y", exposures=("x",), instruments={"x": "z"}))
-    'two-stage least squares, x by z; '
+    >>> spec = PanelSpec(outcome="y", exposures=("x",), instruments={"x": "z"})
+    >>> convention_in_words(spec, "CR1 (as fixest)")
+    'two-stage least squares, x by z; CR1 (as fixest)'
     """
+    if spec.estimator in ("random", "correlated_random"):
+        convention = convention.removesuffix(" (as fixest)")
     pairs = [f"{x} by {' and '.join(names)}" for x, names in instrument_names(spec).items()]
-    return f"two-stage least squares, {'; '.join(pairs)}; " if pairs else ""
+    return f"two-stage least squares, {'; '.join(pairs)}; {convention}" if pairs else convention
 
 
 def term_names(spec: PanelSpec) -> list[str]:

@@ -248,6 +248,17 @@ def test_the_convention_names_its_package():
         assert result.glance()["convention"][0] == result.convention
 
 
+def test_no_package_is_named_for_what_it_does_not_have():
+    rows = rows_of(n_units=60)
+    for changes in (
+        {"estimator": "random"},
+        {"estimator": "correlated_random"},
+        {"vcov": "jackknife"},
+        {"vcov": "driscoll_kraay"},
+    ):
+        assert "fixest" not in fit_panel(panel_of(rows), replace(SPEC, **changes)).convention
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
