@@ -13,14 +13,19 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ex_cx.errors import RunError
 from ex_cx.studies.layout import is_alive
 
-__all__ = ["execute_notebook", "stop_signals_interrupt"]
+if TYPE_CHECKING:
+    from ex_cx.studies.nursery import Nursery
+
+__all__ = ["environment", "execute_notebook", "nursery_for", "stop_signals_interrupt"]
 
 _SOCKETS = "ex_cx-"
+WORTH_IT = 3
+"""Runs from which on importing everything once and forking is quicker than fresh kernels."""
 
 
 def execute_notebook(
@@ -28,8 +33,11 @@ def execute_notebook(
     target: Path,
     parameters: Mapping[str, Any],
     stop: threading.Event | None = None,
+    nursery: Nursery | None = None,
 ) -> None:
     """Execute `source` with papermill and store it as `target`, also when a cell fails.
+
+    The kernel is a fresh one of this interpreter, or comes from `nursery`.
 
     papermill works in a thread, so that an interrupt reaches this one, which then ends the
     kernel and raises KeyboardInterrupt again: nothing survives. Where this is not the main thread,
@@ -47,7 +55,7 @@ def execute_notebook(
         ) as sockets,
         concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="papermill") as pool,
     ):
-        manager = _manager_class(Path(sockets), started)
+        manager = _manager_class(Path(sockets), started, nursery)
         future = pool.submit(_papermill, source, target, dict(parameters), manager)
         try:
             while not concurrent.futures.wait([future], timeout=0.1).done:
@@ -85,7 +93,27 @@ def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: 
     )
 
 
-def _manager_class(sockets: Path, started: list[Any]) -> type:
+def environment() -> dict[str, str]:
+    """What a kernel's environment has besides the runner's.
+
+    Matrix products take one thread each: runs side by side would fight for the processors, and
+    the rounding of sums depends on how they are shared out.
+    """
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    given = {name: os.environ.get(name, "1") for name in threads}
+    return {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **given}
+
+
+def nursery_for(n_runs: int) -> contextlib.AbstractContextManager[Nursery | None]:
+    """A nursery of kernels, where that many runs are worth one and the system can fork."""
+    if n_runs < WORTH_IT or sys.platform != "linux":
+        return contextlib.nullcontext()
+    from ex_cx.studies.nursery import Nursery
+
+    return Nursery(environment())
+
+
+def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> type:
     """A kernel manager that starts this interpreter, whatever kernels are installed.
 
     Where there are Unix sockets, a kernel is spoken to through ones in `sockets`, which only this
@@ -102,11 +130,14 @@ def _manager_class(sockets: Path, started: list[Any]) -> type:
         ],
         display_name="Python 3",
         language="python",
-        env={"PYDEVD_DISABLE_FILE_VALIDATION": "1"},
+        env=environment(),
+        metadata={} if warm is None else {"kernel_provisioner": {"provisioner_name": "ex-cx-warm"}},
     )
 
     class SameInterpreter(AsyncKernelManager):
         """Starts `sys.executable`; leaves itself in `started`."""
+
+        nursery = warm
 
         @default("transport")
         def _own_transport(self) -> str:

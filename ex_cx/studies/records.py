@@ -24,7 +24,15 @@ from ex_cx.studies.manifest import (
 from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.study import LoadedStudy
 
-__all__ = ["collect_results", "finish", "hide_places", "is_current", "run_log", "start_manifest"]
+__all__ = [
+    "collect_results",
+    "finish",
+    "hide_places",
+    "is_current",
+    "now",
+    "run_log",
+    "start_manifest",
+]
 
 PLACES = ("panel_path", "data_root", "run_dir")
 """Parameters that say where files lie; they do not decide a result."""
@@ -65,8 +73,13 @@ def start_manifest(
         "ex_cx_sha256": decisive["ex_cx_sha256"],
         "versions": decisive["versions"],
         "git_revision": git_revision(loaded.path),
-        "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "started": now(),
     }
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
 
 
 def finish(status: str, started: float) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ex_cx.errors import ExCxError, RunError
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.data import StoredData, link_study, segment_values, store_linked
-from ex_cx.studies.kernels import execute_notebook, stop_signals_interrupt
+from ex_cx.studies.kernels import execute_notebook, nursery_for, stop_signals_interrupt
 from ex_cx.studies.layout import (
     building,
     discard_failed,
@@ -32,10 +32,14 @@ from ex_cx.studies.records import (
     finish,
     hide_places,
     is_current,
+    now,
     run_log,
     start_manifest,
 )
 from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
+
+if TYPE_CHECKING:
+    from ex_cx.studies.nursery import Nursery
 
 __all__ = ["Progress", "RunOutcome", "StudyOutcome", "run_study"]
 
@@ -124,39 +128,64 @@ def run_study(
         runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
         with working_in(folder):
             stored = store_linked(linked, folder)
-            stop = threading.Event()
-            context = _Context(loaded=loaded, folder=folder, data=stored, stop=stop)
-            outcomes = _run_all(context, runs, notify or (lambda progress: None), jobs)
+            tasks = [_task(loaded, run, folder, stored) for run in runs]
+            with nursery_for(sum(not task.current for task in tasks)) as nursery:
+                context = _Context(
+                    loaded=loaded,
+                    folder=folder,
+                    data=stored,
+                    stop=threading.Event(),
+                    nursery=nursery,
+                )
+                outcomes = _run_all(context, tasks, notify or (lambda progress: None), jobs)
             return _publish(context, outcomes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """What all runs of a study share."""
+    """What all runs of a study share; the nursery makes their kernels, if there is one."""
 
     loaded: LoadedStudy
     folder: Path
     data: StoredData
     stop: threading.Event
+    nursery: Nursery | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """A run, its notebook, the start of its manifest, and whether its report is there already."""
+
+    run: PlannedRun
+    notebook: Path
+    manifest: dict[str, Any]
+    current: bool
+
+
+def _task(loaded: LoadedStudy, run: PlannedRun, folder: Path, data: StoredData) -> _Task:
+    notebook = shared_path("notebooks", f"{run.notebook}.ipynb")
+    manifest = start_manifest(loaded, run, notebook, data)
+    current = is_current(folder / run.name, manifest["key"])
+    return _Task(run=run, notebook=notebook, manifest=manifest, current=current)
 
 
 def _run_all(
-    context: _Context, runs: list[PlannedRun], notify: Callable[[Progress], None], jobs: int
+    context: _Context, tasks: list[_Task], notify: Callable[[Progress], None], jobs: int
 ) -> tuple[RunOutcome, ...]:
     """All runs, `jobs` at a time, each in a thread; an interrupt ends them all, then goes on."""
     telling = threading.Lock()
 
-    def run_and_tell(position: int, run: PlannedRun) -> RunOutcome:
-        progress = Progress(position=position, total=len(runs), run=run.name)
+    def run_and_tell(position: int, task: _Task) -> RunOutcome:
+        progress = Progress(position=position, total=len(tasks), run=task.run.name)
         with telling:
             notify(progress)
-        outcome = _run_one(context, run)
+        outcome = _run_one(context, task)
         with telling:
             notify(replace(progress, outcome=outcome))
         return outcome
 
     with concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool:
-        futures = [pool.submit(run_and_tell, i, run) for i, run in enumerate(runs, start=1)]
+        futures = [pool.submit(run_and_tell, i, task) for i, task in enumerate(tasks, start=1)]
         pending = set(futures)
         try:
             while pending:
@@ -172,17 +201,16 @@ def _run_all(
     return tuple(future.result() for future in futures)
 
 
-def _run_one(context: _Context, run: PlannedRun) -> RunOutcome:
-    started = time.monotonic()
+def _run_one(context: _Context, task: _Task) -> RunOutcome:
+    run, started = task.run, time.monotonic()
     final = context.folder / run.name
-    notebook = shared_path("notebooks", f"{run.notebook}.ipynb")
-    manifest = start_manifest(context.loaded, run, notebook, context.data)
-    if is_current(final, manifest["key"]):
+    if task.current:
         discard_failed(final)
         return RunOutcome(run=run, status="unchanged", seconds=0.0, folder=final)
+    manifest = task.manifest | {"started": now()}
     with building(context.folder, run.name) as folder:
         try:
-            _execute(context, run, notebook, folder)
+            _execute(context, task, folder)
             manifest |= finish("ok", started)
             _complete(context, run, manifest, folder, final)
         except Exception as error:
@@ -194,12 +222,15 @@ def _run_one(context: _Context, run: PlannedRun) -> RunOutcome:
     return RunOutcome(run=run, status="ok", seconds=manifest["wall_seconds"], folder=final)
 
 
-def _execute(context: _Context, run: PlannedRun, notebook: Path, folder: Path) -> None:
+def _execute(context: _Context, task: _Task, folder: Path) -> None:
     places = {"panel_path": str(context.data.panel), "run_dir": str(folder)}
-    execute_notebook(notebook, folder / "notebook.ipynb", {**run.given, **places}, context.stop)
+    parameters = {**task.run.given, **places}
+    execute_notebook(
+        task.notebook, folder / "notebook.ipynb", parameters, context.stop, context.nursery
+    )
     if not (folder / "result.json").is_file():
         raise RunError(
-            f"The notebook {run.notebook} ended without a report: it wrote no result.json."
+            f"The notebook {task.run.notebook} ended without a report: it wrote no result.json."
         )
 
 

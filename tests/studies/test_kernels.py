@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from ex_cx.errors import RunError
-from ex_cx.studies.kernels import execute_notebook
+from ex_cx.studies.kernels import WORTH_IT, environment, execute_notebook, nursery_for
 
+FORKED = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux only")
 DRIVER = """
 import sys
 from pathlib import Path
-from ex_cx.studies.kernels import execute_notebook, stop_signals_interrupt
+from ex_cx.studies.kernels import execute_notebook, nursery_for, stop_signals_interrupt
 try:
     with stop_signals_interrupt():
-        execute_notebook(Path(sys.argv[1]), Path(sys.argv[2]), {})
+        with nursery_for(int(sys.argv[3])) as nursery:
+            execute_notebook(Path(sys.argv[1]), Path(sys.argv[2]), {}, None, nursery)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -88,13 +90,14 @@ def test_sockets_of_a_killed_runner_are_swept(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("runs", [1, WORTH_IT], ids=["fresh", "forked"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_kernel_outlives_its_runner(tmp_path, number):
+def test_no_kernel_outlives_its_runner(tmp_path, number, runs):
     note = tmp_path / "pid"
     wait = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     book = write_notebook(tmp_path / "in.ipynb", "a = 1", wait)
     driver = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(book), str(tmp_path / "out.ipynb")]
+        [sys.executable, "-c", DRIVER, str(book), str(tmp_path / "out.ipynb"), str(runs)]
     )
     deadline = time.monotonic() + 60
     while not (note.exists() and note.read_text()) and time.monotonic() < deadline:
@@ -109,3 +112,59 @@ def test_no_kernel_outlives_its_runner(tmp_path, number):
     while is_running(kernel) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(kernel)
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    """One forking process for the tests of forked kernels."""
+    with nursery_for(WORTH_IT) as found:
+        yield found
+
+
+@FORKED
+def test_a_forked_kernel_gets_its_parameters_and_draws_into_the_notebook(tmp_path, nursery):
+    draw = "import matplotlib.pyplot as plt; plt.plot([1, 2]); print(a + 1)"
+    book = write_notebook(tmp_path / "in.ipynb", "a = 1", draw)
+    execute_notebook(book, tmp_path / "out.ipynb", {"a": 41}, None, nursery)
+    assert outputs(tmp_path / "out.ipynb") == ["42\n"]
+    cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
+    shown = [o["data"] for o in cells[-1]["outputs"] if o["output_type"] == "display_data"]
+    assert [list(data) for data in shown] == [["image/png", "text/plain"]]
+
+
+@FORKED
+def test_forked_kernels_share_nothing(tmp_path, nursery):
+    cell = "import ex_cx, os; print(getattr(ex_cx, 'left', None)); ex_cx.left = os.getpid()"
+    book = write_notebook(tmp_path / "in.ipynb", "a = 1", cell)
+    for name in ("one.ipynb", "two.ipynb"):
+        execute_notebook(book, tmp_path / name, {}, None, nursery)
+        assert outputs(tmp_path / name) == ["None\n"]
+
+
+@FORKED
+def test_a_forked_kernel_that_dies_says_how_and_the_next_one_lives(tmp_path, nursery):
+    for end, code in (("os._exit(9)", 9), ("os.kill(os.getpid(), 9)", -9)):
+        book = write_notebook(tmp_path / "in.ipynb", "a = 1", f"import os; {end}")
+        with pytest.raises(RunError, match=rf"The kernel died \(exit code {code}\); most often"):
+            execute_notebook(book, tmp_path / "out.ipynb", {}, None, nursery)
+    book = write_notebook(tmp_path / "in.ipynb", "a = 1", "print(a)")
+    execute_notebook(book, tmp_path / "out.ipynb", {}, None, nursery)
+    assert outputs(tmp_path / "out.ipynb") == ["1\n"]
+
+
+@FORKED
+def test_kernels_of_a_killed_nursery_are_told_as_dead(tmp_path):
+    from ex_cx.studies.nursery import Nursery
+
+    with Nursery(environment()) as doomed:
+        kill = f"import os; os.kill({doomed._process.pid}, 9); import time; time.sleep(600)"
+        book = write_notebook(tmp_path / "in.ipynb", "a = 1", kill)
+        with pytest.raises(RunError, match=r"The kernel died \(exit code -9\)"):
+            execute_notebook(book, tmp_path / "out.ipynb", {}, None, doomed)
+        with pytest.raises(RunError, match=r"the process that forks them has ended"):
+            execute_notebook(book, tmp_path / "out.ipynb", {}, None, doomed)
+
+
+def test_few_runs_are_not_worth_a_nursery():
+    with nursery_for(WORTH_IT - 1) as none:
+        assert none is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ from ex_cx.errors import RunError, StudyError
 from ex_cx.linkage.sources import shared_path
 from ex_cx.reporting.report import Report, write_report_parts
 from ex_cx.results import TIDY
-from ex_cx.studies import runner
+from ex_cx.studies import kernels, runner
 from ex_cx.studies.data import open_data
 from ex_cx.studies.parameters import PanelRegressionParameters
 from ex_cx.studies.runner import run_study
@@ -71,7 +72,7 @@ def notebooks(monkeypatch):
         def __init__(self) -> None:
             self.asked = []
 
-        def __call__(self, source: Path, target: Path, parameters: dict, stop=None) -> None:
+        def __call__(self, source: Path, target: Path, parameters: dict, *stop_and_nursery) -> None:
             self.asked.append(dict(parameters))
             target.write_bytes(source.read_bytes())
             if isinstance(self.answer, Exception):
@@ -80,6 +81,7 @@ def notebooks(monkeypatch):
 
     stub = Stub()
     monkeypatch.setattr(runner, "execute_notebook", stub)
+    monkeypatch.setattr(runner, "nursery_for", lambda n_runs: contextlib.nullcontext())
     return stub
 
 
@@ -202,7 +204,7 @@ def test_an_interrupt_leaves_nothing_half_written(study_file, tmp_path, notebook
     run_study(study, out=tmp_path)
     before = (tmp_path / "small" / "panel_regression--nps" / "report.html").read_bytes()
 
-    def interrupt(source, target, parameters, stop):
+    def interrupt(source, target, parameters, *stop_and_nursery):
         (Path(parameters["run_dir"]) / "half.txt").write_text("half")
         raise KeyboardInterrupt
 
@@ -287,6 +289,30 @@ def test_jupyterlab_papermill_and_the_runner_give_the_same_numbers(tmp_path):
     spec = PanelSpec(outcome="cx_nps", exposures=("ex_occupancy_pct", "ex_engagement"))
     within = by_runner["panel_regression"].tail(2)
     assert_allclose(within["estimate"], fit_panel(panel, spec).tidy()["estimate"], rtol=1e-12)
+
+
+def test_forked_and_fresh_kernels_and_any_number_of_jobs_give_the_same_bytes(tmp_path, monkeypatch):
+    study = shared_path("data", "contact_centre", "study.yaml")
+    text = study.read_text()
+    text = text[: text.index("notebooks:")] + (
+        "notebooks: [data_audit, panel_regression]\n"
+        "runs: [{notebook: mediation, name: mediation, "
+        "parameters: {exposure: ex_occupancy_pct, n_boot: 199}}]\n"
+    )
+    (tmp_path / "study.yaml").write_text(text)
+    found = []
+    for out, worth, jobs in (("forked", 1, 1), ("fresh", 99, 3)):
+        monkeypatch.setattr(kernels, "WORTH_IT", worth)
+        outcome = run_study(
+            tmp_path / "study.yaml", data_root=study.parent, out=tmp_path / out, jobs=jobs
+        )
+        assert outcome.exit_code == 0, [run.reason for run in outcome.runs]
+        folder = outcome.index.parent
+        parts = [p for p in folder.rglob("*") if p.suffix in (".csv", ".svg")]
+        parts += list(folder.glob("*/result.json"))
+        found.append({path.relative_to(folder): path.read_bytes() for path in parts})
+    assert len(found[0]) > 20
+    assert found[0] == found[1]
 
 
 def assert_frame_close(found: pd.DataFrame, expected: pd.DataFrame) -> None:

@@ -1,0 +1,138 @@
+"""A process that has everything imported and forks a kernel whenever it is told to.
+
+Run as `python -m ex_cx.studies.forking`; `nursery` speaks to it in lines of JSON: in comes
+{"start": number, "connection_file": path}, out go {"ready": pid}, {"started": number, "pid": pid}
+and {"ended": number, "returncode": code}. When its input closes, because the runner has ended
+however, it kills its kernels and ends. Kernels are processes of their own, each in its own session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import selectors
+import signal
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__all__ = ["serve"]
+
+INLINE = "module://matplotlib_inline.backend_inline"
+STACK = (
+    *("numpy", "pandas", "pyarrow.parquet", "scipy.special", "scipy.stats", "matplotlib.pyplot"),
+    *("seaborn", "pydantic", "ruamel.yaml", "IPython", "ipykernel.kernelapp", "ipykernel.ipkernel"),
+    *("ex_cx.linkage.link", "ex_cx.models.regress", "ex_cx.models.mediation"),
+    *("ex_cx.robustness.guards", "ex_cx.reporting.report", "ex_cx.reporting.compose"),
+    *("ex_cx.studies.data", "ex_cx.studies.parameters", "matplotlib_inline.backend_inline"),
+)
+"""What a notebook imports; one that is missing fails in the notebook, where it is told."""
+
+
+def serve() -> None:
+    """Fork kernels as told on standard input until it closes."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    silence = os.open(os.devnull, os.O_RDWR)
+    os.dup2(silence, 1)
+    os.environ["JPY_PARENT_PID"] = str(os.getpid())  # kernels end when this process has ended
+    os.environ.setdefault("MPLBACKEND", INLINE)
+    for name in STACK:
+        with contextlib.suppress(ImportError):
+            import_module(name)
+    gc.collect()
+    gc.freeze()
+
+    def tell(**event: int) -> None:
+        events.write(json.dumps(event) + "\n")
+        events.flush()
+
+    kernels: dict[int, int] = {}
+    try:
+        _listen(kernels, tell, silence)
+    finally:
+        for pid in kernels:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+
+def _listen(kernels: dict[int, int], tell: Callable[..., None], silence: int) -> None:
+    """The loop: orders from standard input, the ends of kernels from the system."""
+    woken, wake = os.pipe()
+    for end in (woken, wake):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    chooser = selectors.DefaultSelector()
+    chooser.register(0, selectors.EVENT_READ)
+    chooser.register(woken, selectors.EVENT_READ)
+    tell(ready=os.getpid())
+    rest = b""
+    while True:
+        for key, _ in chooser.select():
+            if key.fd == woken:
+                os.read(woken, 4096)
+                _reap(kernels, tell)
+                continue
+            read = os.read(0, 65536)
+            if not read:
+                return
+            *lines, rest = (rest + read).split(b"\n")
+            for line in lines:
+                order = json.loads(line)
+                pid = _fork(Path(order["connection_file"]), silence)
+                kernels[pid] = order["start"]
+                tell(started=order["start"], pid=pid)
+
+
+def _reap(kernels: dict[int, int], tell: Callable[..., None]) -> None:
+    while kernels:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        tell(ended=kernels.pop(pid), returncode=os.waitstatus_to_exitcode(status))
+
+
+def _fork(connection_file: Path, silence: int) -> int:
+    """Start a kernel; its number. Its session is its own before this returns."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(tell)
+        os.read(told, 1)
+        os.close(told)
+        return pid
+    code = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for stream in (0, 1, 2):
+            os.dup2(silence, stream)
+        os.close(told)
+        os.write(tell, b".")
+        os.close(tell)
+        _kernel(connection_file)
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    finally:
+        os._exit(code)
+
+
+def _kernel(connection_file: Path) -> None:
+    from ipykernel.kernelapp import IPKernelApp
+
+    sys.argv = ["ipykernel_launcher", "-f", str(connection_file)]
+    application: Any = IPKernelApp.instance()
+    application.initialize([*sys.argv[1:], "--IPKernelApp.log_level=50"])
+    if os.environ["MPLBACKEND"] == INLINE:  # a fresh kernel does this when it imports pyplot
+        application.shell.enable_matplotlib("inline")
+    application.start()
+
+
+if __name__ == "__main__":
+    serve()
