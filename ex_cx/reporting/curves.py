@@ -90,9 +90,9 @@ def draw_curve(
     caption = (
         f"{capital(split_unit(label(outcome, names))[0])}: difference from where {words} is {at} "
         f"(dot), by a restricted cubic spline with {len(result.knots)} knots, all else as in the "
-        f"regression; n = {count(fit.n_obs)} rows, {count(fit.n_clusters)} clusters. Dark: {level} "
-        f"interval at each value; light: {level} band for the whole curve; grey: where the rows "
-        "are, from the 1st to the 99th percentile. "
+        f"regression; n = {count(fit.n_obs)} rows, {count(fit.n_clusters)} clusters. "
+        f"Inner: {level} interval at each value; outer: {level} band for the whole curve; grey: "
+        "where the rows are, from the 1st to the 99th percentile. "
         f"Straight line: p {equals(result.linearity.p_value)}; "
         f"no association: p {equals(result.association.p_value)}."
     )

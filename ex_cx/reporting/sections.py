@@ -38,8 +38,7 @@ __all__ = [
 _CHANGES = {
     "one unit": "one more",
     "one within-unit sd": "one standard deviation",
-    "25th to 75th percentile of the unit's own history": "across the middle half of a unit's own "
-    "values",
+    "25th to 75th percentile of the unit's own history": "across the middle half",
 }
 _ERRORS = {
     "cluster": "clustered (CR1)",
@@ -145,9 +144,9 @@ def _size_table(
     frame = pd.DataFrame(
         {
             "change": [moved(*pair, names) for pair in pairs],
-            "that is": alone["change"].map(_CHANGES).to_numpy(),
             "difference": list(map(number, alone["estimate"], alone["std_error"])),
             f"{level:g} % interval": list(map(interval, alone["conf_low"], alone["conf_high"])),
+            "the change is": alone["change"].map(_CHANGES).to_numpy(),
         }
     )
     products = " Products and squares move with their parts and are left out."
@@ -157,7 +156,7 @@ def _size_table(
         "half: from the 25th to the 75th percentile of a unit's own values, the median unit's. "
         f"Both are taken as known.{products if len(alone) < len(sizes) else ''}"
     )
-    return Table(name="sizes", frame=frame, caption=caption, text_columns=("that is",))
+    return Table(name="sizes", frame=frame, caption=caption, text_columns=("the change is",))
 
 
 def instrument_sections(
@@ -298,9 +297,9 @@ def _errors_table(
         {
             "term": [label(term, names) for term in errors["term"]],
             "errors": errors["errors"].map(_ERRORS).to_numpy(),
-            "std. error": spreads,
             f"{level} interval": list(map(interval, errors["conf_low"], errors["conf_high"])),
             "p": list(map(p_value, errors["p_value"])),
+            "std. error": spreads,
         }
     )
     asked = _ERRORS[result.spec.vcov]

@@ -102,7 +102,7 @@ def diagnose(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
     """
     refuse_instruments(spec, "This table of diagnostics")
     within = replace(spec, estimator="within", absorb=spec.absorb or ("unit",), match="fixest")
-    fitted = fit_panel(panel, replace(within, vcov="cluster"))
+    fitted = fit_panel(panel, replace(within, vcov="unadjusted"))
     plain = replace(within, absorb=("unit",))
     checks: dict[str, Callable[[], list[_Line]]] = {
         "Hausman test": lambda: [_hausman(panel, plain)],

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ex_cx.errors import ExCxError, InferenceError
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.regress import PanelSpec, fit_panel
+from ex_cx.models.regress import PanelResult, PanelSpec, fit_panel
 from ex_cx.models.spec import term_name
 from ex_cx.models.wild import wild_cluster_test
 from ex_cx.results import TIDY
@@ -75,7 +75,7 @@ def compare_errors(
     for kind in dict.fromkeys((spec.vcov, "cluster", "jackknife")):
         own = spec if kind == spec.vcov else replace(house, vcov=kind)
         frames.append(_analytic(panel, own, conf_level))
-    frames += _wild(panel, house, n_boot, conf_level, rng)
+    frames += _wild(panel, house, asked, n_boot, conf_level, rng)
     rows = pd.concat(frames, ignore_index=True)
     order = {name: at for at, name in enumerate(asked.terms)}
     return rows.sort_values("term", key=lambda terms: terms.map(order), kind="stable").reset_index(
@@ -94,11 +94,15 @@ def _analytic(panel: Panel, spec: PanelSpec, conf_level: float) -> pd.DataFrame:
 
 
 def _wild(
-    panel: Panel, spec: PanelSpec, n_boot: int, conf_level: float, rng: np.random.Generator
+    panel: Panel,
+    spec: PanelSpec,
+    asked: PanelResult,
+    n_boot: int,
+    conf_level: float,
+    rng: np.random.Generator,
 ) -> list[pd.DataFrame]:
     """One row for each exposure."""
-    clusters = fit_panel(panel, replace(spec, vcov="cluster")).n_clusters
-    if clusters > MANY_CLUSTERS:
+    if asked.n_clusters > MANY_CLUSTERS:
         reason = f"Not drawn for more than {MANY_CLUSTERS:,} clusters"
         return [_empty(_terms(spec), "wild", conf_level, reason)]
     frames = []

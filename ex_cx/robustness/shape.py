@@ -5,7 +5,7 @@ from __future__ import annotations
 from ex_cx.errors import ExCxError
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.curve import FEW_VALUES, CurveResult, fit_curve
-from ex_cx.models.spec import PanelSpec
+from ex_cx.models.spec import PanelSpec, check_spec
 from ex_cx.robustness.findings import why
 
 __all__ = ["headline_curve"]
@@ -20,7 +20,7 @@ def headline_curve(panel: Panel, spec: PanelSpec) -> CurveResult | str:
 
     Raises
     ------
-    SpecError, RankError, InferenceError : as `fit_panel`, whose own refusals are not the curve's.
+    SpecError : a spec that `fit_panel` refuses.
 
     Examples
     --------
@@ -32,6 +32,7 @@ def headline_curve(panel: Panel, spec: PanelSpec) -> CurveResult | str:
     >>> headline_curve(panel, PanelSpec(outcome="y", exposures=("x",)))
     "'x' takes only 2 values"
     """
+    check_spec(panel, spec)
     exposure = spec.exposures[0]
     if exposure in panel.frame:
         values = panel.frame[exposure].nunique()
