@@ -118,6 +118,21 @@ def slug(name: str) -> str:
 def path_name(term: str, names: Mapping[str, str]) -> str:
     """What a term of a mediation is, for readers."""
     kind, _, mediator = term.partition(":")
-    words = {"a": "a: exposure to", "b": "b: outcome on", "indirect": "indirect through"}
-    alone = {"indirect": "indirect, all paths", "proportion_mediated": "share mediated"}
+    words = {
+        "a": "a: exposure to",
+        "b": "b: outcome on",
+        "d": "d:",
+        "indirect": "indirect through",
+        "a_by_moderator": "per unit of the moderator, a to",
+        "b_by_moderator": "per unit of the moderator, b of",
+        "interaction": "exposure times",
+        "index": "per unit of the moderator, indirect through",
+        "curvature": "curvature along the moderator, indirect through",
+    }
+    alone = {
+        "indirect": "indirect, all paths",
+        "proportion_mediated": "share mediated",
+        "direct_by_moderator": "per unit of the moderator, direct",
+        "index": "per unit of the moderator, indirect, all paths",
+    }
     return f"{words[kind]} {label(mediator, names)}" if mediator else alone.get(kind, kind)
