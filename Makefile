@@ -43,6 +43,7 @@ format: $(VENV)/.dev
 calibrate: $(VENV)/.test
 	$(BIN)/python -m tests.calibration
 	$(BIN)/python -m tests.calibration.clusters
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.calibration.mediation
 
 picture: $(VENV)/.test
 	$(BIN)/python docs/picture.py

@@ -220,16 +220,20 @@ def blank_shares(table: pd.DataFrame) -> pd.DataFrame:
     The proportion mediated has no standard error and no p-value; it is missing where the interval
     of the total holds zero, and where direct and indirect have opposite signs.
     """
-    table = table.copy()
-    where = {term: at for at, term in enumerate(table["term"])}
-    numbers = table[["estimate", "conf_low", "conf_high"]].to_numpy(dtype=float)
-    for term, at in where.items():
-        if term.startswith(SHARE):
-            table.loc[at, ["std_error", "p_value"]] = np.nan
-            _, low, high = numbers[where["total" + term.removeprefix(SHARE)]]
-            if not (0 <= numbers[at, 0] <= 1 and (low > 0 or high < 0)):
-                table.loc[at, ["estimate", "conf_low", "conf_high"]] = np.nan
-    return table
+    terms = list(table["term"])
+    where = {term: at for at, term in enumerate(terms)}
+    estimate, low, high = (table[name].to_numpy() for name in ("estimate", "conf_low", "conf_high"))
+    share = np.array([term.startswith(SHARE) for term in terms])
+    blank = share.copy()
+    for at in np.flatnonzero(share):
+        total = where["total" + terms[at].removeprefix(SHARE)]
+        clear = low[total] > 0 or high[total] < 0
+        blank[at] = not (clear and 0 <= estimate[at] <= 1)
+    hidden = dict.fromkeys(("std_error", "p_value"), share)
+    hidden |= dict.fromkeys(("estimate", "conf_low", "conf_high"), blank)
+    return table.assign(
+        **{name: np.where(mask, np.nan, table[name].to_numpy()) for name, mask in hidden.items()}
+    )
 
 
 def acceleration(left_out: np.ndarray) -> np.ndarray:
