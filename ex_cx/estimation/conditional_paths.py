@@ -203,7 +203,7 @@ class _Shape:
         mean = {at: float(np.average(design.columns[at], weights=design.weights)) for at in centred}
         if self.within:
             mean = dict.fromkeys(mean, 0.0)
-        shown, ends = np.empty(0), (np.nan, np.nan)
+        shown, ends, few = np.empty(0), (np.nan, np.nan), False
         if self.moderator:
             values = centred[self._w] + mean[self._w] if self.within else design.columns[self._w]
             distinct = np.unique(values)
@@ -217,6 +217,7 @@ class _Shape:
             mediator_means=np.array([mean.get(m, np.nan) for m in self._m]),
             moderator_mean=mean.get(self._w, np.nan) if self.moderator else np.nan,
             moderator_at=shown,
+            every_value=few,
             moderator_range=ends,
             cautions=self._cautions(design, names),
         )

@@ -53,6 +53,7 @@ class PathLevels:
     moderator_at : values at which conditional effects are shown unless others are asked for: each
         one where there are no more than five, otherwise the 10th, 25th, 50th, 75th and 90th
         percentile; empty without a moderator.
+    every_value : whether these are all its values.
     moderator_range : lowest and highest value on the rows used.
     cautions : what lasting differences between units have to do with the products.
     """
@@ -63,6 +64,7 @@ class PathLevels:
     mediator_means: np.ndarray
     moderator_mean: float
     moderator_at: np.ndarray
+    every_value: bool
     moderator_range: tuple[float, float]
     cautions: tuple[str, ...]
 

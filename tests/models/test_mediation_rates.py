@@ -211,15 +211,15 @@ def test_separated_draws_have_no_coefficients():
 def test_effects_are_those_of_statsmodels_mediation():
     """It draws mediators from a normal around their mean; here the rows' own errors are kept.
 
-    With normal errors and 4,000 rows both tend to the same integral; what is left is the error of
-    its simulation (0.15 points at 400 draws of a mean over 4,000 rows) and of the errors drawn.
+    With normal errors both tend to the same integral; what is left is the error of 60 draws of its
+    parameters (standard error about 1 point each) and of the errors drawn.
     """
-    rows = _rows(n_units=400, n_periods=10, binary=True, seed=3)
+    rows = _rows(n_units=400, n_periods=6, binary=True, seed=3)
     result = _named(_fit(rows, replace(FLAT, contrast=(0.0, 1.0))))
     outcome = sm.GLM.from_formula("y ~ x + m", rows, family=Binomial())
     mediator = sm.OLS.from_formula("m ~ x", rows)
     np.random.seed(0)  # it draws from the global generator
-    oracle = Mediation(outcome, mediator, "x", "m").fit(method="parametric", n_rep=400)
+    oracle = Mediation(outcome, mediator, "x", "m").fit(method="parametric", n_rep=60)
     said = oracle.summary()["Estimate"]
     pairs = {
         "pure_indirect": "ACME (control)",
