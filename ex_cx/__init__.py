@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ex_cx.models.levels import compare_levels
     from ex_cx.models.magnitude import effect_sizes, predict_change
     from ex_cx.models.mediation import fit_mediation
+    from ex_cx.models.mediation_rates import RateMediationResult, fit_rate_mediation
+    from ex_cx.models.mediation_rates_spec import RateMediationSpec
     from ex_cx.models.mediation_result import MediationResult
     from ex_cx.models.mediation_spec import MediationSpec
     from ex_cx.models.precision import PrecisionWeights, compare_precision, precision_weights
@@ -71,6 +73,8 @@ __all__ = [
     "PrecisionWeights",
     "PromoterResult",
     "PublishedMediation",
+    "RateMediationResult",
+    "RateMediationSpec",
     "RateResult",
     "RateSpec",
     "SourceSpec",
@@ -93,6 +97,7 @@ __all__ = [
     "fit_mediation_from_covariance",
     "fit_panel",
     "fit_rate",
+    "fit_rate_mediation",
     "fit_split_half",
     "icc",
     "item_total",
@@ -135,6 +140,8 @@ _ROOM = {
     "PrecisionWeights": "ex_cx.models.precision",
     "PromoterResult": "ex_cx.models.promoters",
     "PublishedMediation": "ex_cx.models.published",
+    "RateMediationResult": "ex_cx.models.mediation_rates",
+    "RateMediationSpec": "ex_cx.models.mediation_rates_spec",
     "RateResult": "ex_cx.models.rate",
     "RateSpec": "ex_cx.models.rate_spec",
     "SourceSpec": "ex_cx.linkage.schema",
@@ -157,6 +164,7 @@ _ROOM = {
     "fit_mediation_from_covariance": "ex_cx.models.published",
     "fit_panel": "ex_cx.models.regress",
     "fit_rate": "ex_cx.models.rate",
+    "fit_rate_mediation": "ex_cx.models.mediation_rates",
     "fit_split_half": "ex_cx.models.halves",
     "icc": "ex_cx.linkage.agreement",
     "item_total": "ex_cx.linkage.scales",
