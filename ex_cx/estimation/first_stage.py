@@ -24,7 +24,8 @@ SURE = 104.7
 class Strength(NamedTuple):
     """Of one instrumented term: F of the instruments in its first stage, and their share of it.
 
-    `f` is the Wald statistic over the number of instruments, `effective` the F of Montiel Olea and
+    `f` is the Wald statistic over the number of instruments (NaN where clusters are as few as
+    these), `effective` the F of Montiel Olea and
     Pflueger (NaN with several instrumented terms), `partial_r2` the share of the term, net of the
     effects and the other terms, that the instruments account for; `df` of the F.
     """
@@ -102,11 +103,13 @@ def strength(
         vcov, df_t = _vcov(kind, moments, [equation], stages, rows, at)
         n = len(coef)
         explained = coef @ np.linalg.solve(inverse, coef)
-        wald = coef @ np.linalg.solve(vcov, coef)
+        # clustered scores sum to zero, so that G - 1 of them are free
+        full = kind in ("unadjusted", "robust") or moments.n_clusters > n
+        wald = float(coef @ np.linalg.solve(vcov, coef)) if full else np.nan
         effective = explained / np.trace(np.linalg.solve(inverse, vcov))
         found.append(
             Strength(
-                f=float(wald / n),
+                f=wald / n,
                 effective=float(effective) if len(stages.endogenous) == 1 else np.nan,
                 partial_r2=float(explained / (explained + equation.rss)),
                 df=(n, df_t),
@@ -220,7 +223,7 @@ def describe_strength(name: str, found: Strength, n_terms: int) -> str:
     >>> describe_strength("x", Strength(250.0, 250.0, 0.4, (1, 40)), 1)
     ''
     """
-    f = found.f if np.isnan(found.effective) else min(found.f, found.effective)
+    f = float(np.fmin(found.f, found.effective))
     if f < WEAK:
         text = (
             f"weak instruments: first-stage F of {name} is {f:.1f}, below {WEAK:g}; estimate and t "

@@ -189,7 +189,10 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
     found = covariance(
         spec.vcov, compressed.moments, equation, compressed.regressors, charges, spec.match, stages
     )
-    first, told = _first_stage(compressed, spec, stages, charges)
+    first, told = pd.DataFrame(), tuple[str, ...]()
+    if stages is not None:
+        names = instrument_names(spec)
+        first, told = first_stage_frame(spec.vcov, compressed.moments, stages, charges, names)
     explained = _explainable(compressed) if stages is None else 0.0
     return PanelResult(
         spec=spec,
@@ -275,14 +278,6 @@ def _two_stages(compressed: CompressedPanel, spec: PanelSpec) -> TwoStage:
         names,
         compressed.absorbed,
     )
-
-
-def _first_stage(
-    compressed: CompressedPanel, spec: PanelSpec, stages: TwoStage | None, charges: Rows
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    if stages is None:
-        return pd.DataFrame(), ()
-    return first_stage_frame(spec.vcov, compressed.moments, stages, charges, instrument_names(spec))
 
 
 def _fit_cross_sections(panel: Panel, spec: PanelSpec) -> PanelResult:
@@ -391,10 +386,12 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
     clusters = min(design.n_clusters, design.n_periods) if two_way else design.n_clusters
     clustered = two_way or spec.vcov in ("cluster", "jackknife")
     if clustered and clusters < FEW_CLUSTERS:
-        advice = "compare `wild_cluster_test`" if not spec.instruments else "read it with care"
-        if spec.vcov != "jackknife":
-            advice = "CR1 errors tend to be too small; compare vcov='jackknife' and " + advice[8:]
-        found.append(f"{clusters} clusters, fewer than {FEW_CLUSTERS}: {advice}")
+        small = "" if spec.vcov == "jackknife" else "CR1 errors tend to be too small; "
+        compared = ["vcov='jackknife'"] * bool(small) + ["`wild_cluster_test`"] * (
+            not spec.instruments
+        )
+        advice = " and ".join(compared) or "the Anderson-Rubin interval in `first_stage`"
+        found.append(f"{clusters} clusters, fewer than {FEW_CLUSTERS}: {small}compare {advice}")
     if spec.vcov in ("unadjusted", "robust") and design.n_obs > design.n_units:
         found.append(
             f"{spec.vcov} errors take the rows of a unit as independent, which they seldom are; "

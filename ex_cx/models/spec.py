@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -98,7 +98,7 @@ class PanelSpec:
 def _frozen(instruments: Instruments) -> Pairs:
     """Instruments as pairs of an exposure and the tuple of its instruments."""
     pairs = instruments.items() if isinstance(instruments, Mapping) else instruments
-    if any(isinstance(pair, str) or len(pair) != 2 for pair in pairs):
+    if not isinstance(pairs, Iterable) or not all(_is_pair(pair) for pair in pairs):
         raise SpecError(
             f"instruments={instruments!r} does not say which exposure has which instrument. Write "
             "instruments={'x': 'z'}, or {'x': ('z1', 'z2')}."
@@ -109,6 +109,11 @@ def _frozen(instruments: Instruments) -> Pairs:
             "instruments names an exposure more than once. Give it all of its own once."
         )
     return frozen
+
+
+def _is_pair(pair: object) -> bool:
+    """Whether it is an exposure and its instrument or instruments."""
+    return isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], str | tuple | list)
 
 
 def _pairs(spec: PanelSpec) -> Pairs:

@@ -298,6 +298,24 @@ def test_weak_instruments_are_told_and_strong_ones_are_not():
     assert any("use the Anderson-Rubin interval" in warning for warning in weak.warnings)
 
 
+def test_f_needs_more_clusters_than_instruments():
+    rows = rows_of()
+    panel = panel_of(rows.assign(site=rows["unit"] % 2), cluster="site")
+    row = fit_panel(panel, with_effects(TWO, ("unit",))).first_stage.iloc[0]
+    assert np.isnan(row["f"])
+    assert np.isnan(row["overid"])
+    assert np.isfinite(row["f_effective"])
+
+
+def test_rows_without_an_instrument_are_lost_and_told():
+    rows = rows_of(1.0)
+    rows.loc[[1, 2, 9], "q1"] = np.nan
+    result = fit_panel(panel_of(rows), ONE)
+    assert result.lost == {"missing q1": 3}
+    few = "24 clusters, fewer than 40: CR1 errors tend to be too small; compare vcov='jackknife'"
+    assert few in result.warnings
+
+
 # Two noisy halves of one exposure
 
 
@@ -364,7 +382,9 @@ def test_what_cannot_be_instrumented_is_refused(changes, message):
         fit_panel(panel_of(rows_of()), replace(ONE, **changes))
 
 
-@pytest.mark.parametrize("instruments", ["x", ("x", "q1"), (("x", "q1"), ("x", "q2"))])
+@pytest.mark.parametrize(
+    "instruments", ["x", None, 3, {"x": 3}, ("x", "q1"), (("x", "q1"), ("x", "q2"))]
+)
 def test_instruments_that_say_nothing_are_refused(instruments):
     with pytest.raises(SpecError, match="instruments"):
         replace(ONE, instruments=instruments)
