@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ex_cx.robustness.confounding_guards import check_mediation_confounding
     from ex_cx.robustness.diagnostics import diagnose
     from ex_cx.robustness.evalues import e_value, mediational_e_values
+    from ex_cx.robustness.error_kinds import compare_errors
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
     from ex_cx.robustness.omitted import (
         OmittedVariables,
@@ -83,6 +84,7 @@ __all__ = [
     "check_mediation_confounding",
     "check_mediation_guards",
     "check_table",
+    "compare_errors",
     "compare_estimators",
     "compare_levels",
     "compare_orders",
@@ -150,6 +152,7 @@ _ROOM = {
     "check_mediation_confounding": "ex_cx.robustness.confounding_guards",
     "check_mediation_guards": "ex_cx.robustness.guards",
     "check_table": "ex_cx.linkage.check",
+    "compare_errors": "ex_cx.robustness.error_kinds",
     "compare_estimators": "ex_cx.models.compare",
     "compare_levels": "ex_cx.models.levels",
     "compare_orders": "ex_cx.robustness.orders",

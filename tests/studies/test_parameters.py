@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import get_args
 
+import pandas as pd
 import pytest
 
 from ex_cx.errors import ParameterError
 from ex_cx.estimation.conventions import Vcov
 from ex_cx.models.spec import Estimator
-from ex_cx.studies.parameters import NOTEBOOKS, PanelRegressionParameters, check_parameters
+from ex_cx.studies.parameters import (
+    NOTEBOOKS,
+    PanelRegressionParameters,
+    asked_change,
+    check_parameters,
+)
 
 REGRESSION = PanelRegressionParameters().model_dump()
 DEFAULTS = {name: model().model_dump() for name, model in NOTEBOOKS.items()}
@@ -175,3 +181,72 @@ def test_a_wrong_estimator_or_kind_of_error_is_named(changes, line):
 
 def test_an_unknown_notebook_is_named():
     assert message("mediaton", {}) == "There is no notebook 'mediaton'. Did you mean 'mediation'?"
+
+
+@pytest.mark.parametrize("given", [{"ex_engagement": 0.5}, "ex_engagement=0.5"])
+def test_a_change_may_be_written_as_one_text(given):
+    found = check_parameters("panel_regression", REGRESSION | {"change": given, "lag": 2})
+    assert found.change == {"ex_engagement": 0.5}
+    assert asked_change(found, pd.DataFrame()) == {"ex_engagement_lag2": 0.5}
+
+
+def test_without_a_change_it_is_one_deviation_of_the_first_plain_exposure():
+    rows = [("a:b", 7.0), ("b", 3.0), ("c", 2.0)]
+    sizes = pd.DataFrame(
+        [(term, f"one {kind}", size) for term, size in rows for kind in ("unit", "within-unit sd")],
+        columns=["term", "change", "size"],
+    )
+    found = check_parameters("panel_regression", REGRESSION)
+    assert asked_change(found, sizes) == {"b": 3.0}
+    assert asked_change(found, sizes[:2]) == {"a:b": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"change": {"ex_engagment": 1}},
+            (
+                "change: the text 'ex_engagment' is neither an exposure nor a control; these are "
+                "ex_occupancy_pct, ex_engagement. Did you mean 'ex_engagement'?"
+            ),
+        ),
+        (
+            {"change": {"ex_engagement": 0}},
+            "change: the text 'ex_engagement' changes by 0; leave it out.",
+        ),
+        (
+            {"change": "ex_engagement=much"},
+            "change.ex_engagement: must be a number; found the text 'much'.",
+        ),
+        (
+            {"instruments": {"cx_nps": "z"}},
+            (
+                "instruments: the text 'cx_nps' is no exposure; these are ex_occupancy_pct, "
+                "ex_engagement."
+            ),
+        ),
+        (
+            {"instruments": {"ex_engagement": []}},
+            "instruments: the text 'ex_engagement' has no instrument; name a column.",
+        ),
+        (
+            {"match": "Stata"},
+            (
+                "match: must be 'fixest', 'stata', 'linearmodels' or 'clubsandwich'; found the text "
+                "'Stata'. Did you mean 'stata'?"
+            ),
+        ),
+    ],
+)
+def test_a_wrong_change_instrument_or_convention_is_named(changes, line):
+    assert message("panel_regression", REGRESSION | changes) == (
+        f"1 parameter of the panel_regression notebook cannot be used:\n- {line}"
+    )
+
+
+@pytest.mark.parametrize("given", [{"ex_engagement": ["a", "b:c"]}, {"ex_engagement": "a, b:c"}])
+def test_instruments_are_columns_that_must_exist(given):
+    found = check_parameters("panel_regression", REGRESSION | {"instruments": given})
+    assert found.instruments == {"ex_engagement": ("a", "b:c")}
+    assert found.required_columns()[-3:] == ("a", "b", "c")
