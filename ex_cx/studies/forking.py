@@ -46,7 +46,7 @@ def serve() -> None:
     gc.collect()
     gc.freeze()
 
-    def tell(**event: int) -> None:
+    def tell(event: dict[str, int]) -> None:
         events.write(json.dumps(event) + "\n")
         events.flush()
 
@@ -59,7 +59,7 @@ def serve() -> None:
                 os.killpg(pid, signal.SIGKILL)
 
 
-def _listen(kernels: dict[int, int], tell: Callable[..., None], silence: int) -> None:
+def _listen(kernels: dict[int, int], tell: Callable[[dict[str, int]], None], silence: int) -> None:
     """The loop: orders from standard input, the ends of kernels from the system."""
     woken, wake = os.pipe()
     for end in (woken, wake):
@@ -69,7 +69,7 @@ def _listen(kernels: dict[int, int], tell: Callable[..., None], silence: int) ->
     chooser = selectors.DefaultSelector()
     chooser.register(0, selectors.EVENT_READ)
     chooser.register(woken, selectors.EVENT_READ)
-    tell(ready=os.getpid())
+    tell({"ready": os.getpid()})
     rest = b""
     while True:
         for key, _ in chooser.select():
@@ -85,15 +85,15 @@ def _listen(kernels: dict[int, int], tell: Callable[..., None], silence: int) ->
                 order = json.loads(line)
                 pid = _fork(Path(order["connection_file"]), silence)
                 kernels[pid] = order["start"]
-                tell(started=order["start"], pid=pid)
+                tell({"started": order["start"], "pid": pid})
 
 
-def _reap(kernels: dict[int, int], tell: Callable[..., None]) -> None:
+def _reap(kernels: dict[int, int], tell: Callable[[dict[str, int]], None]) -> None:
     while kernels:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        tell(ended=kernels.pop(pid), returncode=os.waitstatus_to_exitcode(status))
+        tell({"ended": kernels.pop(pid), "returncode": os.waitstatus_to_exitcode(status)})
 
 
 def _fork(connection_file: Path, silence: int) -> int:
