@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from ex_cx.robustness.confounding import MediationSensitivity, mediation_sensitivity
     from ex_cx.robustness.confounding_guards import check_mediation_confounding
     from ex_cx.robustness.diagnostics import diagnose
-    from ex_cx.robustness.evalues import e_value, mediational_e_values
     from ex_cx.robustness.error_kinds import compare_errors
+    from ex_cx.robustness.evalues import e_value, mediational_e_values
     from ex_cx.robustness.guards import check_guards, check_mediation_guards
     from ex_cx.robustness.omitted import (
         OmittedVariables,

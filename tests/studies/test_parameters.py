@@ -233,8 +233,8 @@ def test_without_a_change_it_is_one_deviation_of_the_first_plain_exposure():
         (
             {"match": "Stata"},
             (
-                "match: must be 'fixest', 'stata', 'linearmodels' or 'clubsandwich'; found the text "
-                "'Stata'. Did you mean 'stata'?"
+                "match: must be 'fixest', 'stata', 'linearmodels' or 'clubsandwich'; found the "
+                "text 'Stata'. Did you mean 'stata'?"
             ),
         ),
     ],
