@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ex_cx.errors import some
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
 from ex_cx.robustness.confounding import mediation_sensitivity
@@ -125,20 +126,34 @@ def _share(result: OmittedVariables, row: dict[str, Any], conf_level: float) -> 
         if value < WEAK_SHARE:
             return Finding(words, "limits")
         return Finding(words, "caution" if value < MODEST_SHARE else "clear")
-    undone = [one for one in records(bounds) if _undone(row, one)]
-    if not undone:
-        most = f"{max(result.strengths):g}"
-        return Finding(f"{words}; one {most} times as strong as any control leaves it", "clear")
-    first = min(undone, key=lambda one: float(one["strength"]))
-    words += f"; one {first['strength']:g} times as strong as {first['benchmark']} does it"
-    return Finding(words, "limits" if first["strength"] <= 1 else "caution")
+    told_of, verdict = _compared(row, bounds)
+    return Finding(words + told_of, verdict)
+
+
+def _compared(row: dict[str, Any], bounds: pd.DataFrame) -> Finding:
+    """What is left with confounders like the controls; one too strong to compare with is told."""
+    possible = records(bounds[bounds["estimate"].notna()])
+    undone = [one for one in possible if _undone(row, one)]
+    if undone:
+        first = min(undone, key=lambda one: float(one["strength"]))
+        words = f"; one {first['strength']:g} times as strong as {first['benchmark']} does it"
+        return Finding(words, "limits" if first["strength"] <= 1 else "caution")
+    words = ""
+    if possible:
+        most = max(possible, key=lambda one: float(one["strength"]))
+        words = f"; one {most['strength']:g} times as strong as {most['benchmark']} leaves it"
+    weakest = bounds[bounds["strength"] == bounds["strength"].min()]
+    beyond = weakest.loc[weakest["estimate"].isna(), "benchmark"].tolist()
+    if beyond:
+        words += f"; so much of it is explained by {some(beyond)} that no bound can be drawn"
+    return Finding(words, "caution" if beyond else "clear")
 
 
 def _undone(row: dict[str, Any], bound: dict[str, Any]) -> bool:
-    """Does the interval, moved towards zero, hold it? What cannot be does not count."""
-    if np.isnan(bound["estimate"]):
-        return False
-    return bool(bound["conf_low"] <= 0 if row["estimate"] > 0 else bound["conf_high"] >= 0)
+    """Does the interval, moved towards zero, hold it? Without one: has the estimate passed it?"""
+    side, end = (1, "conf_low") if row["estimate"] > 0 else (-1, "conf_high")
+    nearest = bound["estimate"] if np.isnan(bound[end]) else bound[end]
+    return bool(side * nearest <= 0)
 
 
 def _swapped(

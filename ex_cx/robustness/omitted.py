@@ -374,7 +374,7 @@ def _tidy_row(
 
 def _note(r2: tuple[float, float]) -> str:
     if np.isnan(r2[0]):
-        return "impossible: it would explain more of the term than there is"
+        return "cannot be: it would explain more of the term than there is"
     if r2[1] >= 1:
-        return "at most: it would explain all of the outcome"
+        return "it would explain all of the outcome: the most that can be, and no interval"
     return ""

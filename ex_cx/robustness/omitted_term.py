@@ -35,7 +35,9 @@ class OmittedTerm:
 
     @property
     def partial_f(self) -> float:
-        """Cohen's f of the term with the outcome."""
+        """Cohen's f of the term with the outcome; infinite where nothing is left of the outcome."""
+        if self.plain_error == 0:
+            return float("inf")
         return abs(self.estimate) / (self.plain_error * float(np.sqrt(self.dof)))
 
     @property
@@ -51,6 +53,8 @@ class OmittedTerm:
         from scipy.special import stdtrit
 
         f, critical = q * self.partial_f, 0.0
+        if np.isinf(f):
+            return 1.0
         if conf_level is not None:
             quantile = stdtrit(self.df_adjusted, (1 + conf_level) / 2)
             inflation = self.std_error / self.plain_error
@@ -63,13 +67,17 @@ class OmittedTerm:
         return float((np.sqrt(left**4 + 4 * left**2) - left**2) / 2)
 
     def adjusted(self, r2_term: float, r2_outcome: float) -> tuple[float, float]:
-        """Estimate, moved towards zero and beyond, and standard error, with such a confounder."""
+        """Estimate, moved towards zero and beyond, and standard error, with such a confounder.
+
+        No error where it would explain all of the outcome: there is nothing left to estimate it by.
+        """
         if not (0 <= r2_term < 1 and 0 <= r2_outcome <= 1):
             return float("nan"), float("nan")
         odds = r2_term / (1 - r2_term)
         bias = self.plain_error * np.sqrt(self.dof * r2_outcome * odds)
         shrink = np.sqrt((1 - r2_outcome) / (1 - r2_term) * self.dof / (self.dof - 1))
-        return float(self.estimate - np.sign(self.estimate) * bias), float(self.std_error * shrink)
+        error = float(self.std_error * shrink) if r2_outcome < 1 else float("nan")
+        return float(self.estimate - np.sign(self.estimate) * bias), error
 
     def implied(self, at: int, strength: float) -> tuple[float, float]:
         """The most that a confounder `strength` times as strong as benchmark `at` can explain.
@@ -83,6 +91,8 @@ class OmittedTerm:
         between = strength * r2_term**2 / ((1 - strength * r2_term) * (1 - r2_term))
         if not 0 <= between < 1:
             return float("nan"), float("nan")
+        if r2_outcome >= 1:
+            return float(of_term), 1.0
         eta = (np.sqrt(strength) + np.sqrt(between)) / np.sqrt(1 - between)
         of_outcome = eta**2 * r2_outcome / (1 - r2_outcome)
         return float(of_term), float(min(of_outcome, 1.0))

@@ -232,6 +232,21 @@ def test_a_bound_that_cannot_be_is_said():
     assert "more of the term than there is" in last["note"]
 
 
+def test_a_confounder_that_explains_all_leaves_an_estimate_without_interval():
+    rows = rows_of()
+    rows["z"] = rows["y"] + 0.5 * rows["z"]
+    row = omitted_variable_bounds(panel_of(rows), SPEC, benchmarks=("z",)).bounds().iloc[0]
+    assert row["r2_outcome"] == 1
+    assert np.isfinite(row["estimate"])
+    assert np.isnan([row["std_error"], row["conf_low"], row["conf_high"]]).all()
+    assert "all of the outcome" in row["note"]
+
+
+def test_an_outcome_of_which_nothing_is_left_cannot_be_undone():
+    exact = replace(_item(estimate=1.0, dof=50), std_error=0.0, plain_error=0.0)
+    assert exact.robustness_value(1.0) == exact.robustness_value(1.0, 0.95) == 1.0
+
+
 def test_other_estimators_and_any_term():
     panel = panel_of(rows_of())
     for estimator in ("pooled", "between", "first_difference"):

@@ -271,6 +271,17 @@ def test_guards_of_a_control_as_strong_as_the_effect():
     assert "as strong as z" in row["finding"]
 
 
+def test_guards_of_a_control_too_strong_to_compare_with():
+    """A bound that cannot be is no reassurance."""
+    rows = rows_of()
+    shifted = rows.groupby("unit")["m"].shift(1)
+    rows["z"] = shifted.fillna(0) + 0.3 * rows["z"]
+    row = _checked(rows).loc["Confounder beside the controls"]
+    assert "b:m" in row["finding"]
+    assert "explained by 'z' that no bound can be drawn" in row["finding"]
+    assert row["verdict"] != "clear"
+
+
 @pytest.mark.parametrize(("shift", "verdict"), [(0.02, "limits"), (0.12, "caution")])
 def test_guard_of_correlation_by_size(shift, verdict, monkeypatch):
     rows = rows_of(n_units=400)
