@@ -245,6 +245,7 @@ class MediationResult(Result):
                 "exposure": ", ".join(spec.exposures),
                 "mediators": ", ".join(spec.mediators),
                 "structure": spec.structure,
+                "depends_on": self._depends_on(),
                 "absorbed": " + ".join(spec.absorb) or "constant",
                 "interval": self.interval,
                 "n_boot": self.n_boot,
@@ -260,6 +261,16 @@ class MediationResult(Result):
                 "warnings": "; ".join(self.warnings),
             }
         )
+
+    def _depends_on(self) -> str:
+        """What paths depend on, and of what products are made; nothing where they do not."""
+        spec = self.spec
+        if spec.moderator is None and not spec.interaction:
+            return ""
+        made = "as they are" if spec.products == "raw" else "net of unit means"
+        if spec.interaction:
+            return f"exposure-mediator interaction (factors {made})"
+        return f"{', '.join(spec.moderated)} moderated by {spec.moderator} (factors {made})"
 
     def _headline(self) -> str:
         arrow = " -> " if self.spec.structure == "serial" else ", "

@@ -23,8 +23,7 @@ def panel_method(
     estimator = spec.estimator.replace("_", " ")
     stages = "two-stage least squares" if spec.instruments else "least squares"
     model = (
-        f"{_equation(spec)}, {stages}; the {estimator} estimate absorbs {effects}, "
-        f"L = {spec.lag}."
+        f"{_equation(spec)}, {stages}; the {estimator} estimate absorbs {effects}, L = {spec.lag}."
     )
     return (
         model,
@@ -76,12 +75,35 @@ def mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple
     )
     return (
         model,
+        *_literal(_products(result, names)),
         *_literal(_held(result, names)),
         *_timing(result),
         f"Effects absorbed in every equation: {glance['absorbed']}.",
         draws,
         *_literal(_remarks(result, names)),
     )
+
+
+def _products(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
+    """What paths depend on a value, and at which value the terms hold."""
+    spec = result.spec
+    own = "the unit's own means" if spec.products == "within" else "the means of the rows"
+    if spec.interaction:
+        crossed = (
+            "The outcome's equation also has products of exposure and mediators, factors centred "
+            f"at {own}: direct is pure natural and indirect total natural, both for one unit more "
+            "from there; b holds there."
+        )
+        return (crossed,)
+    if spec.moderator is None:
+        return ()
+    moderator = label(spec.moderator, names)
+    moderated = (
+        f"Paths that depend on {moderator} ({', '.join(spec.moderated)}) have its products, "
+        f"factors centred at {own}: paths and effects hold there, and change by the terms per unit "
+        f"of the moderator. {capital(moderator)} is taken in the period of the exposure."
+    )
+    return (moderated,)
 
 
 def _held(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:

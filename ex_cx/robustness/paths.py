@@ -65,7 +65,10 @@ def other_order(
         swapped = swapped_spec(panel, spec, mediator)
         ratio = _relative_size(panel, swapped, paths[f"b:{mediator}"], rows)
         findings.append(_judged(records(rows), swapped, ratio))
-    return together(findings, interval_level(conf_level))
+    end = interval_level(conf_level)
+    if spec.moderator is not None or spec.interaction:
+        end += " The other order is fitted without products, the order claimed at their means."
+    return together(findings, end)
 
 
 def _relative_size(

@@ -16,7 +16,9 @@ from ex_cx.errors import RankError, SpecError
 from ex_cx.estimation.inference import bootstrap_counts
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec, fit_mediation
+from ex_cx.reporting.compose import mediation_report
 from ex_cx.results import TIDY
+from ex_cx.robustness.guards import check_mediation_guards
 
 ORACLES = Path(__file__).parents[1] / "oracles"
 SPEC = MediationSpec(outcome="y", exposure="x", mediators=("m",))
@@ -522,3 +524,25 @@ def test_a_moderator_that_the_other_terms_determine():
     rows = _rows().assign(kind=1.0)
     with pytest.raises(RankError, match="is constant on the rows used"):
         _fit(rows, replace(MODERATED, moderator="kind", moderated=("a",)))
+
+
+def test_glance_guards_and_reports_tell_of_products():
+    rows = _rows(n_units=20)
+    panel = _panel(rows)
+    for spec, told in (
+        (MODERATED, "a, b, direct moderated by w (factors as they are)"),
+        (
+            replace(CROSSED, products="within"),
+            "exposure-mediator interaction (factors net of unit means)",
+        ),
+        (SPEC, ""),
+    ):
+        result = _fit(rows, spec)
+        assert result.glance()["depends_on"][0] == told
+        guards = check_mediation_guards(panel, spec, result)
+        other = guards.set_index("guard").loc["Reversed order", "finding"]
+        assert ("fitted without products" in other) == bool(told)
+        page = mediation_report(result, guards, title="t")
+        method = " ".join(page.method)
+        assert ("Paths that depend on w" in method) == (spec is MODERATED)
+        assert ("products of exposure and mediators" in method) == spec.interaction
