@@ -102,21 +102,15 @@ def panel_report(
     ]
     tables = _panel_tables(comparison, result, names, kind)
     scatter = draw_scatter(bins, result, conf_level=level, labels=names)
-    of = f"{label(spec.outcome, names)} on {label(term, names)}"
-    guards = readable(guards, names)
     return Report(
         title=title or f"Does {words_of(spec.outcome, names)} move with {words_of(term, names)}?",
         eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
-        meta=_meta(result, of, names),
-        answer=answer_panel(
-            comparison, term=term, outcome=spec.outcome, estimator=kind, labels=names
-        ),
+        **_panel_head(comparison, result, kind, names),
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
-        facts=_panel_facts(comparison, term, kind, result, names),
         figures=(*forests[:1], *(() if curve else (scatter,))),
         tables=tuple(tables[:1]),
-        guards=guards,
+        guards=readable(guards, names),
         limits=(*limits, NOT_AN_EFFECT if kind in COMPARE_A_UNIT_WITH_ITSELF else UNITS_COMPARED),
         method=panel_method(result, comparison, names),
         results=answers.assign(headline=headline),
@@ -187,6 +181,20 @@ def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, 
         f"{capital(what)} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
         f"{count(result.n_obs)} rows used{weighted}"
     )
+
+
+def _panel_head(
+    comparison: pd.DataFrame, result: PanelResult, kind: str, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """On what, the sentence that answers, and three numbers."""
+    term, outcome = result.terms[0], result.spec.outcome
+    return {
+        "meta": _meta(result, f"{label(outcome, names)} on {label(term, names)}", names),
+        "answer": answer_panel(
+            comparison, term=term, outcome=outcome, estimator=kind, labels=names
+        ),
+        "facts": _panel_facts(comparison, term, kind, result, names),
+    }
 
 
 def _panel_facts(
