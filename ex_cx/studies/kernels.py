@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["environment", "execute_notebook", "nursery_for", "stop_signals_interrupt"]
 
 _SOCKETS = "ex_cx-"
+WARM = "ex-cx-warm"
 WORTH_IT = 3
 """Runs from which on importing everything once and forking is quicker than fresh kernels."""
 
@@ -105,8 +107,12 @@ def environment() -> dict[str, str]:
 
 
 def nursery_for(n_runs: int) -> contextlib.AbstractContextManager[Nursery | None]:
-    """A nursery of kernels, where that many runs are worth one and the system can fork."""
-    if n_runs < WORTH_IT or sys.platform != "linux":
+    """A nursery of kernels, where that many runs are worth one and the system can fork.
+
+    jupyter_client must know its provisioner; it does where ex_cx was installed as it is now.
+    """
+    known = entry_points(group="jupyter_client.kernel_provisioners", name=WARM)
+    if n_runs < WORTH_IT or sys.platform != "linux" or not known:
         return contextlib.nullcontext()
     from ex_cx.studies.nursery import Nursery
 
@@ -131,7 +137,7 @@ def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> t
         display_name="Python 3",
         language="python",
         env=environment(),
-        metadata={} if warm is None else {"kernel_provisioner": {"provisioner_name": "ex-cx-warm"}},
+        metadata={} if warm is None else {"kernel_provisioner": {"provisioner_name": WARM}},
     )
 
     class SameInterpreter(AsyncKernelManager):
