@@ -11,9 +11,10 @@ import pandas as pd
 from ex_cx.errors import SpecError, nearest, some
 from ex_cx.estimation.paths import PathModel
 
-__all__ = ["PrintedMatrix", "joint_errors", "read_printed", "rounding_range"]
+__all__ = ["MOST_DECIMALS", "PrintedMatrix", "joint_errors", "read_printed", "rounding_range"]
 
 MOST_DECIMALS = 8
+"""Decimals from which a matrix counts as given in full."""
 SMALLEST_ROOT = 1e-8
 """Eigenvalue, of correlations, from which a matrix is positive definite."""
 ONE = 1e-10
@@ -116,7 +117,7 @@ def _whole(frame: pd.DataFrame, names: list[str]) -> np.ndarray:
         raise SpecError(
             f"The matrix holds no number for {some(pairs)}. Give one triangle and the diagonal."
         )
-    apart = np.argwhere(np.abs(values - values.T) > 1e-10 * (1 + np.abs(values)))
+    apart = np.argwhere(np.abs(values - values.T) > 1e-8 * (1 + np.abs(values)))
     if len(apart):
         i, j = apart[0]
         raise SpecError(
@@ -149,10 +150,11 @@ def _scale(sd: Mapping[str, float], names: list[str], is_correlation: bool) -> n
             "sd goes with a correlation matrix; the diagonal of this one is not all ones. Leave sd "
             "out for covariances, or put ones on the diagonal."
         )
-    missing = [name for name in names if name not in sd]
+    given = dict(sd)
+    missing = [name for name in names if name not in given]
     if missing:
-        raise SpecError(f"sd has no {some(missing)}.{nearest(missing[0], list(sd))}")
-    scale = np.array([float(sd[name]) for name in names])
+        raise SpecError(f"sd has no {some(missing)}.{nearest(missing[0], list(given))}")
+    scale = np.array([float(given[name]) for name in names])
     if not ((scale > 0) & np.isfinite(scale)).all():
         raise SpecError("Standard deviations are positive numbers; check sd.")
     return scale
@@ -207,7 +209,7 @@ def joint_errors(
 
 def rounding_range(
     model: PathModel, printed: PrintedMatrix, n_draws: int, rng: np.random.Generator
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, float]:
     """How far the terms may lie from those of the matrix as printed, by rounding alone.
 
     Parameters
@@ -217,7 +219,8 @@ def rounding_range(
 
     Returns
     -------
-    Columns term, estimate, lowest, highest, changes_sign.
+    Columns term, estimate, lowest, highest, changes_sign; and the share of the matrices drawn that
+    data can have.
     """
     k = len(printed.matrix)
     half = 0.5 * 10.0**-printed.decimals
@@ -232,7 +235,7 @@ def rounding_range(
     estimate = model.compute(printed.matrix[None], nothing)[0]
     low = np.fmin(np.nanmin(found, axis=0, initial=np.inf), estimate)
     high = np.fmax(np.nanmax(found, axis=0, initial=-np.inf), estimate)
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "term": list(model.terms),
             "estimate": estimate,
@@ -241,3 +244,4 @@ def rounding_range(
             "changes_sign": low * high < 0,
         }
     )
+    return frame, float(possible.mean())

@@ -25,12 +25,22 @@ from ex_cx.estimation.inference import (
 )
 from ex_cx.estimation.path_intervals import blank_shares
 from ex_cx.estimation.paths import PathModel, linear_paths
-from ex_cx.estimation.printed import PrintedMatrix, joint_errors, read_printed, rounding_range
+from ex_cx.estimation.printed import (
+    MOST_DECIMALS,
+    PrintedMatrix,
+    joint_errors,
+    read_printed,
+    rounding_range,
+)
 from ex_cx.results import Result
 
 __all__ = ["PublishedMediation", "fit_mediation_from_covariance"]
 
 Structure = Literal["parallel", "serial"]
+INDEPENDENT = (
+    "rows are taken as independent: if they share units, teams or waves, errors are too small and "
+    "the matrix cannot tell"
+)
 ROUNDING_DRAWS = 2000
 """Matrices that would be printed alike, drawn to see how far rounding may move the answer."""
 
@@ -190,7 +200,7 @@ def fit_mediation_from_covariance(
     )
     _check_sizes(n, n_draws, len(names))
     coef, vcov, dof = joint_errors(model, printed.matrix, n)
-    rounding = rounding_range(model, printed, ROUNDING_DRAWS, rng)
+    rounding, possible = rounding_range(model, printed, ROUNDING_DRAWS, rng)
     return PublishedMediation(
         outcome=outcome,
         exposure=exposure,
@@ -204,7 +214,7 @@ def fit_mediation_from_covariance(
         decimals=printed.decimals,
         standardised=printed.standardised,
         n=n,
-        warnings=_warnings(printed, rounding),
+        warnings=_warnings(printed, rounding, possible),
         **_errors(model, coef, vcov, dof),
     )
 
@@ -282,21 +292,23 @@ def _errors(
     return {"errors": errors, "df": df}
 
 
-def _warnings(printed: PrintedMatrix, rounding: pd.DataFrame) -> tuple[str, ...]:
-    clusters = (
-        "rows are taken as independent: if they share units, teams or waves, errors are too small "
-        "and the matrix cannot tell"
-    )
-    found = [clusters]
-    row = rounding[rounding["term"] == "indirect"].iloc[0]
-    found.append(
-        f"printed to {printed.decimals} decimals: the indirect effect may lie anywhere between "
-        f"{row['lowest']:.3g} and {row['highest']:.3g} by rounding alone"
-    )
+def _warnings(printed: PrintedMatrix, rounding: pd.DataFrame, possible: float) -> tuple[str, ...]:
+    found = [INDEPENDENT]
+    if printed.decimals < MOST_DECIMALS:
+        row = rounding[rounding["term"] == "indirect"].iloc[0]
+        found.append(
+            f"printed to {printed.decimals} decimals: the indirect effect may lie anywhere between "
+            f"{row['lowest']:.3g} and {row['highest']:.3g} by rounding alone"
+        )
     share = rounding["term"] == "proportion_mediated"
     turned = rounding.loc[rounding["changes_sign"] & ~share, "term"].tolist()
     if turned:
         found.append(f"rounding alone can turn the sign of {', '.join(turned)}")
+    if possible < 1:
+        found.append(
+            f"of the matrices that would be printed alike, data can have {100 * possible:.3g} %: "
+            "nearly dependent variables, whose coefficients hang on digits that are not printed"
+        )
     if printed.standardised:
         found.append("standardised: errors take the standard deviations as known")
     return tuple(found)

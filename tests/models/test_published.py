@@ -231,6 +231,17 @@ def test_rounding_that_turns_a_sign_is_warned_of():
     assert "independent" in result.glance()["warnings"].iloc[0]
 
 
+def test_nearly_dependent_variables_are_warned_of_and_a_full_matrix_is_not_rounded():
+    close = pd.DataFrame(
+        [[1, 0.996, 0.5], [0.996, 1, 0.51], [0.5, 0.51, 1]], list("xmy"), list("xmy")
+    )
+    assert any("data can have" in text for text in fit(close, 200, decimals=2).warnings)
+    full = fit(_sample()[["x", "m", "y"]].cov(), 80)
+    assert not any("printed to" in text for text in full.warnings)
+    given = fit(SMALL, 200, sd=pd.Series({"x": 2.0, "m": 1.0, "y": 4.0}))
+    assert_allclose(given.estimates[0], 0.4 / 2)
+
+
 def test_decimals_are_read_off_the_entries():
     assert fit(SMALL, 200).decimals == 1
     assert fit(KERCKHOFF, 767, exposure="Intelligence", mediators=["Grades"],

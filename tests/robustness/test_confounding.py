@@ -93,6 +93,33 @@ def test_without_correlation_it_is_the_mediation_itself():
     assert_allclose(found[columns].astype(float), expected, rtol=1e-9)
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"absorb": ()},
+        {"absorb": ("unit",), "weights": "w"},
+        {"cluster": "site"},
+        {"lag_mediator": 1, "lag_outcome": 1},
+        {"mediators": ("m",), "structure": "serial"},
+    ],
+)
+def test_rows_are_those_of_the_mediation(more):
+    rows = rows_of().assign(
+        site=lambda d: d["unit"] // 2, w=np.random.default_rng(2).uniform(0.5, 2, 180)
+    )
+    rows = rows.drop(index=[3, 50, 51])
+    rows.loc[rows.index[20], "m"] = np.nan
+    spec = replace(SPEC, **more)
+    rng = np.random.default_rng(0)
+    usual = fit_mediation(panel_of(rows), spec, n_boot=199, rng=rng)
+    found = sensitivity(rows, spec, n_boot=199)
+    row = usual.tidy().set_index("term").loc["indirect:m"]
+    columns = ["estimate", "conf_low", "conf_high"]
+    ours = found.tidy()[columns].iloc[0].astype(float)
+    assert_allclose(ours, row[columns].astype(float), rtol=1e-8)
+    assert (found.n_obs, found.lost) == (usual.n_obs, usual.lost)
+
+
 def test_draws_equal_refits_of_the_drawn_rows():
     rows = rows_of(n_units=8)
     result = sensitivity(rows, TWO, n_boot=99)
