@@ -72,8 +72,9 @@ class MediationSpec:
         if len(self.exposures) > 1:
             raise SpecError(
                 f"This looks at one exposure at a time; the spec has {len(self.exposures)} "
-                f"({', '.join(self.exposures)}). Make the others controls, e.g. dataclasses."
-                f"replace(spec, exposure={self.exposures[0]!r}, "
+                f"({', '.join(self.exposures)}). Make the others controls (lagged by "
+                "Panel.with_lag where the spec has lags), e.g. dataclasses.replace(spec, "
+                f"exposure={self.exposures[0]!r}, "
                 f"controls=(*spec.controls, {self.exposures[1]!r}))."
             )
         return self.exposures[0]

@@ -64,11 +64,17 @@ def _not_estimated(comparison: pd.DataFrame, names: Mapping[str, str]) -> tuple[
 def mediation_method(result: MediationResult, names: Mapping[str, str]) -> tuple[str, ...]:
     """Equations, draws, and what must be known to read the numbers of a mediation."""
     glance = result.glance().iloc[0]
+    chain = (
+        " In the chain each mediator's equation also holds the mediators before it, and the "
+        "indirect effect of a path is the product of all its steps."
+        if result.spec.structure == "serial" and len(result.spec.mediators) > 1
+        else ""
+    )
     model = (
         "$m = a x + c_m' z + \\text{effects} + e_m$, "
         "$y = d x + b' m + c_y' z + \\text{effects} + e_y$; indirect $= a b$ along each path, "
         "direct $= d$, total $= d + \\sum a b$, all on the same rows."
-    )
+    ) + chain
     draws = (
         f"{capital(glance['convention'])}; {count(result.draws_failed)} of {count(result.n_boot)} "
         "draws left out."
