@@ -13,11 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from ex_cx.errors import SpecError
 from ex_cx.estimation.design import Design, DesignTerm
+from ex_cx.estimation.inference import WIPED_OUT
+from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.estimation.path_levels import Moderated, PathLevels, Products
 from ex_cx.estimation.paths import PathEquation, PathModel
 
@@ -60,7 +63,7 @@ def conditional_paths(
     indirect effect along the moderator, d(a b)/dw: a_by b, a b_by, or both added up at the mean,
     where `curvature`, a_by b_by, says how it changes. With interaction, b:<m> at the mean exposure,
     interaction:<m>, direct (pure natural, one unit more from the mean exposure), indirect:<m>
-    (total natural): the total is their sum.
+    (total natural): the total is their sum. An exposure of two values starts from the lower one.
 
     Notes
     -----
@@ -143,14 +146,17 @@ class _Shape:
                     f"The product of {names[i]!r} and {names[j]!r} is too large to compute: "
                     "rescale these columns."
                 )
+        levels = self._levels(design, centred, names)
+        before = levels.exposure_from - levels.exposure_mean if self.interaction else 0.0
         bound = replace(
             model,
+            effects=partial(self.effects, before=before),
             columns=(
                 *model.columns,
                 *(DesignTerm(f"{names[i]}:{names[j]}") for i, j in self.products()),
             ),
             equations=self._equations(self._keeps_moderator(design)),
-            levels=self._levels(design, centred, names),
+            levels=levels,
             bind=None,
         )
         return bound, replace(design, columns=(*design.columns, *made))
@@ -158,7 +164,7 @@ class _Shape:
     def _centred(self, design: Design, at: int, name: str) -> np.ndarray:
         column = design.columns[at]
         if not self.within:
-            return column - np.average(column, weights=design.weights)
+            return column - self._centre(design, at)
         if _same_in_each(column, _codes(design)):
             raise SpecError(
                 f"products='within' multiplies changes within units, and {name!r} is the same in "
@@ -166,15 +172,25 @@ class _Shape:
             )
         return column - _unit_means(design, column)
 
+    def _centre(self, design: Design, at: int) -> float:
+        """The mean of the rows; with interaction, the lower value of an exposure that has two."""
+        column = design.columns[at]
+        low, high = column.min(), column.max()
+        if at == 1 and self.interaction and ((column == low) | (column == high)).all():
+            return float(low)
+        return float(np.average(column, weights=design.weights))
+
     def _keeps_moderator(self, design: Design) -> bool:
-        """Has the moderator a coefficient of its own, or do absorbed effects determine it?"""
+        """Has the moderator a coefficient of its own, or do absorbed effects determine it?
+
+        A constant keeps it, to be refused by name.
+        """
         if not self.moderator:
             return False
-        column = design.columns[self._w]
-        return not (
-            ("unit" in self.absorb and _same_in_each(column, _codes(design)))
-            or ("period" in self.absorb and _same_in_each(column, design.periods))
-        )
+        alone = replace(design, columns=(design.columns[self._w],))
+        moments = ClusterMoments(alone.moment_rows(self.absorb))
+        before = float(moments.before[0])
+        return before == 0 or bool(moments.total[0, 0] > WIPED_OUT * before)
 
     def _equations(self, keeps_moderator: bool) -> tuple[PathEquation, ...]:
         first_control = self._w + self.moderator
@@ -201,8 +217,9 @@ class _Shape:
         self, design: Design, centred: dict[int, np.ndarray], names: list[str]
     ) -> PathLevels:
         mean = {at: float(np.average(design.columns[at], weights=design.weights)) for at in centred}
+        start = self._centre(design, 1)
         if self.within:
-            mean = dict.fromkeys(mean, 0.0)
+            mean, start = dict.fromkeys(mean, 0.0), 0.0
         shown, ends, few = np.empty(0), (np.nan, np.nan), False
         if self.moderator:
             values = centred[self._w] + mean[self._w] if self.within else design.columns[self._w]
@@ -213,6 +230,8 @@ class _Shape:
         return PathLevels(
             terms=self.terms(),
             mediators=self.mediators,
+            exposure_from=start,
+            exposure_to=float(design.columns[1].max()) if start != mean.get(1) else start + 1,
             exposure_mean=mean.get(1, np.nan),
             mediator_means=np.array([mean.get(m, np.nan) for m in self._m]),
             moderator_mean=mean.get(self._w, np.nan) if self.moderator else np.nan,
@@ -256,8 +275,11 @@ class _Shape:
         found += each("curvature") if self._has("a") and self._has("b") else []
         return (*found, "total", "proportion_mediated")
 
-    def effects(self, coef: np.ndarray) -> np.ndarray:
-        """Every term from the wanted coefficients, shape (draws, terms)."""
+    def effects(self, coef: np.ndarray, before: float = 0.0) -> np.ndarray:
+        """Every term from the wanted coefficients, shape (draws, terms).
+
+        `before` is the exposure from which natural effects start, less its mean.
+        """
         n = len(self.mediators)
         width = n * (1 + self._has("a"))
         first = coef[:, :width].reshape(len(coef), n, -1)
@@ -272,6 +294,8 @@ class _Shape:
         direct, direct_by, b = take(1), take(int(self._has("direct"))), take(n)
         b_by, crossed = take(n * self._has("b")), take(n * self.interaction)
         through = a * (b + crossed) if self.interaction else a * b
+        if self.interaction:
+            direct = direct + before * (a * crossed).sum(axis=1, keepdims=True)
         indirect = through.sum(axis=1, keepdims=True)
         parts = [a, *([] if a_by is None else [a_by]), b, b_by, crossed]
         parts += [direct, direct_by, through, indirect]

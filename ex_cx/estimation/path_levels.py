@@ -48,8 +48,11 @@ class PathLevels:
     ----------
     terms : of the model, in the order of every array of values.
     mediators : in the order of the spec.
-    exposure_mean, mediator_means, moderator_mean : weighted means of the rows used, about which the
-        factors of products were centred; 0 where they were centred at each unit's own means.
+    exposure_from, exposure_to : the change to which natural effects refer unless another is asked
+        for: one unit from the mean; an exposure of two values, from the lower one.
+    exposure_mean, mediator_means, moderator_mean : weighted means of the rows used, about which
+        mediators and moderator were centred before they were multiplied; 0 where products were made
+        of deviations from each unit's own means.
     moderator_at : values at which conditional effects are shown unless others are asked for: each
         one where there are no more than five, otherwise the 10th, 25th, 50th, 75th and 90th
         percentile; empty without a moderator.
@@ -60,6 +63,8 @@ class PathLevels:
 
     terms: tuple[str, ...]
     mediators: tuple[str, ...]
+    exposure_from: float
+    exposure_to: float
     exposure_mean: float
     mediator_means: np.ndarray
     moderator_mean: float
@@ -142,21 +147,24 @@ def four_way(
         mediated_interaction   sum i_j a_j (x1 - x0)^2
         pure_indirect          sum (b_j + i_j (x0 - mean x)) a_j (x1 - x0)
 
-    c', b_j the direct and last paths at the means, i_j the interaction; then pure_direct (the sum
-    of the first two), total_indirect (of the last two), and total (of all four).
+    c' the direct path at the mean mediators, b_j the last paths at the mean exposure, i_j the
+    interaction; afterwards pure_direct (the sum of the first two), total_indirect (of the last
+    two), and total (of all four).
 
     Source: VanderWeele (2014), Epidemiology 25(5), 749-761, for linear models with one mediator.
     Several enter as sums, since they do not interact with each other.
     """
     low, high = exposure
     step, before = high - low, low - levels.exposure_mean
+    start = levels.exposure_from - levels.exposure_mean
     away = np.asarray(mediators, dtype=float) - levels.mediator_means
     a, b = levels.pick(values, "a"), levels.pick(values, "b")
     crossed = levels.pick(values, "interaction")
-    controlled = (levels.one(values, "direct")[:, 0] + (crossed * away).sum(axis=1)) * step
+    at_means = levels.one(values, "direct")[:, 0] - start * (crossed * a).sum(axis=1)
+    controlled = (at_means + (crossed * away).sum(axis=1)) * step
     reference = (crossed * (a * before - away)).sum(axis=1) * step
     mediated = (crossed * a).sum(axis=1) * step**2
-    pure = ((b + crossed * before) * a).sum(axis=1) * step
+    pure = ((b + crossed * (low - levels.exposure_from)) * a).sum(axis=1) * step
     direct, indirect = controlled + reference, mediated + pure
     parts = (controlled, reference, mediated, pure, direct, indirect, direct + indirect)
     return np.stack(parts, axis=1)

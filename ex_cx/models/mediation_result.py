@@ -186,7 +186,8 @@ class MediationResult(Result):
 
         Parameters
         ----------
-        exposure : from, to; None means one unit up from its mean on the rows used.
+        exposure : from, to; None means one unit up from its mean on the rows used, or from the
+            lower to the higher of two values.
         mediators : a value for each at which the controlled direct effect holds; None means their
             means. At both means the reference interaction is zero by construction.
 
@@ -206,7 +207,7 @@ class MediationResult(Result):
                 "This mediation has no exposure-mediator interaction. Ask for it in the spec: "
                 "interaction=True."
             )
-        ends = (levels.exposure_mean, levels.exposure_mean + 1) if exposure is None else exposure
+        ends = (levels.exposure_from, levels.exposure_to) if exposure is None else exposure
         held = mediator_points(levels, mediators)
         left = self.left_out
         return self._table(
