@@ -66,8 +66,8 @@ def read_printed(
     scale = np.ones(len(names)) if sd is None else _scale(sd, names, is_correlation)
     if decimals is None:
         decimals = _shown(values)
-    elif not 0 <= decimals <= MOST_DECIMALS:
-        raise SpecError(f"decimals={decimals} is between 0 and {MOST_DECIMALS}.")
+    elif decimals not in range(MOST_DECIMALS + 1):
+        raise SpecError(f"decimals={decimals} is not a whole number from 0 to {MOST_DECIMALS}.")
     return PrintedMatrix(
         matrix=values * np.outer(scale, scale),
         scale=scale,

@@ -93,7 +93,8 @@ class PublishedMediation(Result):
         low, high = percentile_interval(self.draws, conf_level)
         p_values = bootstrap_p_values(self.draws)
         df = np.where(single, self.df, 1.0)
-        statistic = np.where(single, self.estimates / self.errors, np.nan)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            statistic = np.where(single, self.estimates / self.errors, np.nan)
         t_low, t_high = t_interval(self.estimates, self.errors, df, conf_level)
         frame = pd.DataFrame(
             {

@@ -273,7 +273,10 @@ def _indirect(parts: np.ndarray, rho: np.ndarray) -> np.ndarray:
 def _grid(rho: np.ndarray | None) -> np.ndarray:
     if rho is None:
         return np.linspace(-0.9, 0.9, 181)
-    grid = np.atleast_1d(np.asarray(rho, dtype=float))
+    try:
+        grid = np.atleast_1d(np.asarray(rho, dtype=float))
+    except (TypeError, ValueError):
+        grid = np.zeros(0)
     if grid.ndim != 1 or not len(grid) or not (np.abs(grid) < 1).all():
         raise SpecError(
             "rho holds correlations, each between -1 and 1 (exclusive), in one dimension: "
@@ -305,7 +308,7 @@ def _parts(rows: MediationRows, cross: np.ndarray, before: np.ndarray) -> np.nda
         spread = left[:, at, at] * left[:, 0, 0]
         with np.errstate(divide="ignore", invalid="ignore"):
             out[:, j, 0] = plain[:, at, 1]
-            out[:, j, 1] = left[:, at, 0] / np.sqrt(spread)
+            out[:, j, 1] = np.clip(left[:, at, 0] / np.sqrt(spread), -1.0, 1.0)
             out[:, j, 2] = np.sqrt(left[:, 0, 0] / left[:, at, at])
     return out
 

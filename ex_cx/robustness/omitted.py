@@ -18,7 +18,7 @@ from ex_cx.estimation.equation import Equation
 from ex_cx.estimation.inference import check_level, t_interval, t_p_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
-from ex_cx.models.regress import PanelSpec, compress_panel, fit_panel
+from ex_cx.models.regress import PanelResult, PanelSpec, compress_panel, fit_panel
 from ex_cx.models.spec import refuse_instruments
 from ex_cx.results import Result
 from ex_cx.robustness.mediation_rows import mediation_rows, partial_r2
@@ -203,34 +203,22 @@ def omitted_variable_bounds(
             f"estimator={spec.estimator!r} is not one plain least-squares equation, so the "
             "formulas do not hold. Use within, pooled, between or first_difference."
         )
+    if isinstance(benchmarks, str):
+        raise SpecError("benchmarks is a list of terms: write ['z'], not 'z'.")
     fitted = fit_panel(panel, spec)
-    plain = fit_panel(panel, replace(spec, vcov="unadjusted", match="fixest"))
     compressed = compress_panel(panel, spec)
     at = _position(fitted.terms, term or fitted.terms[0], "term")
-    wanted = list(spec.controls) if benchmarks is None else list(benchmarks)
-    named = [
-        (name, 1 + _position(fitted.terms, name, "benchmark"))
-        for name in wanted
-        if benchmarks is not None or name != fitted.terms[at]
-    ]
+    wanted = benchmarks
+    if wanted is None:
+        wanted = [name for name in spec.controls if name != fitted.terms[at]]
+    named = [(name, 1 + _position(fitted.terms, name, "benchmark")) for name in wanted]
     item = _item(
         compressed.moments.total,
         0,
         compressed.regressors,
         1 + at,
         named,
-        OmittedTerm(
-            label=fitted.terms[at],
-            estimate=float(fitted.coef[at]),
-            std_error=float(np.sqrt(fitted.vcov[at, at])),
-            df_t=float(fitted.df_by_term[at]),
-            plain_error=float(np.sqrt(plain.vcov[at, at])),
-            dof=round(plain.df_t),
-            clustered=spec.vcov not in ("unadjusted", "robust"),
-            benchmarks=(),
-            r2_term=(),
-            r2_outcome=(),
-        ),
+        _reported(panel, fitted, at),
     )
     return OmittedVariables(
         items=(item,),
@@ -240,6 +228,23 @@ def omitted_variable_bounds(
         n_clusters=fitted.n_clusters,
         q=_share(q),
         strengths=_multiples(strengths),
+    )
+
+
+def _reported(panel: Panel, fitted: PanelResult, at: int) -> OmittedTerm:
+    """A coefficient with its reported and its unadjusted error, without benchmarks."""
+    plain = fit_panel(panel, replace(fitted.spec, vcov="unadjusted", match="fixest"))
+    return OmittedTerm(
+        label=fitted.terms[at],
+        estimate=float(fitted.coef[at]),
+        std_error=float(np.sqrt(fitted.vcov[at, at])),
+        df_t=float(fitted.df_by_term[at]),
+        plain_error=float(np.sqrt(plain.vcov[at, at])),
+        dof=round(plain.df_t),
+        clustered=fitted.spec.vcov not in ("unadjusted", "robust"),
+        benchmarks=(),
+        r2_term=(),
+        r2_outcome=(),
     )
 
 

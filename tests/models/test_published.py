@@ -300,6 +300,7 @@ NOT_DEFINITE = pd.DataFrame(
         (SMALL, {"sd": {"x": 1.0, "m": 0.0, "y": 2.0}}, "positive numbers"),
         (_with("x", "x", 2.0), {"sd": {"x": 1.0, "m": 1.0, "y": 2.0}}, "not all ones"),
         (SMALL, {"decimals": -1}, "decimals=-1"),
+        (SMALL, {"decimals": 2.5}, "decimals=2.5"),
         (SMALL.iloc[:2], {}, "square"),
         (SMALL.set_axis(["x", "x", "y"], axis=1), {}, "more than once"),
         (SMALL.astype(object).replace(0.5, ".50**"), {}, "holds text"),
@@ -323,6 +324,13 @@ def test_n_is_a_whole_number_and_draws_are_enough():
         fit(SMALL, 200, n_draws=10)
     with pytest.raises(InferenceError, match="between 0 and 1"):
         fit(SMALL, 200).tidy(95)
+
+
+def test_variables_that_do_not_correlate_have_paths_of_zero():
+    alone = pd.DataFrame(np.eye(3), list("xmy"), list("xmy"))
+    frame = fit(alone, 200).tidy().set_index("term")
+    assert (frame.loc[["a:m", "b:m", "indirect", "total"], "estimate"] == 0).all()
+    assert frame.loc["indirect", "conf_low"] < 0 < frame.loc["indirect", "conf_high"]
 
 
 def test_the_smallest_n_that_can_be():

@@ -179,6 +179,13 @@ def test_an_interval_that_holds_zero_needs_no_confounder():
     assert sensitivity(rows).tidy()["rho_interval"].iloc[0] == 0
 
 
+def test_an_outcome_that_is_the_sum_of_its_causes_leaves_nothing_to_confound():
+    rows = rows_of()
+    rows["y"] = rows["x"] + rows["m"] + rows["z"]
+    row = sensitivity(rows).tidy().iloc[0]
+    assert_allclose(row["rho_zero"], 1, rtol=1e-7)
+
+
 def test_scale_does_not_matter_to_the_crossings():
     rows = rows_of()
     scaled = rows.assign(m=1000 * rows["m"], y=rows["y"] / 50, x=7 * rows["x"])
@@ -205,6 +212,7 @@ def test_tidy_curve_and_glance():
         (SPEC, [1.0], 99, SpecError, "each between -1 and 1"),
         (SPEC, [np.nan], 99, SpecError, "each between -1 and 1"),
         (SPEC, [], 99, SpecError, "each between -1 and 1"),
+        (SPEC, "a", 99, SpecError, "each between -1 and 1"),
         (SPEC, None, 98, InferenceError, "use at least 99"),
         (replace(TWO, structure="serial"), None, 99, SpecError, "chain of mediators"),
         (replace(SPEC, exposure=("x", "z"), controls=()), None, 99, SpecError, "one exposure"),

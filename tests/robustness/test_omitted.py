@@ -271,6 +271,8 @@ def test_without_controls_there_are_no_bounds():
         (SPEC, {"term": "w"}, "term 'w' is not in the model"),
         (SPEC, {"benchmarks": ["w"]}, "benchmark 'w' is not in the model"),
         (SPEC, {"benchmarks": ["x"]}, "is the term itself"),
+        (SPEC, {"benchmarks": "z"}, "is a list of terms"),
+        (replace(SPEC, instruments={"x": "m"}), {}, "defined for least squares"),
         (SPEC, {"q": 0}, "q=0 is a share"),
         (SPEC, {"strengths": ()}, "strengths are multiples"),
         (SPEC, {"strengths": (-1,)}, "strengths are multiples"),
