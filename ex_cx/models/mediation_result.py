@@ -59,7 +59,8 @@ class MediationResult(Result):
         indirect:<path>, indirect, total, proportion_mediated; a path is a mediator or, in a serial
         model, <m1>-><m2> and so on. With several exposures a:<x>-><m>, b, d, and then for each
         exposure direct:<x>, indirect:<x>-><path>, indirect:<x>, total:<x>,
-        proportion_mediated:<x>.
+        proportion_mediated:<x>. With a moderator, or interaction, those of
+        `estimation.conditional_paths`, at the means of `levels`.
     estimates : shape (terms,), outcome units per unit of exposure; a in mediator units per unit of
         exposure, b in outcome units per unit of mediator; the proportion has none.
     draws : shape (sound draws, terms), the bootstrap or Monte Carlo distribution.
