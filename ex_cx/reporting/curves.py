@@ -66,7 +66,9 @@ def _strip(ax: Axes, x: np.ndarray, near: np.ndarray) -> None:
     ax.set_ylim(base, high)
     ticks = [tick for tick in ax.get_yticks() if low <= tick <= high]
     ax.set_yticks(ticks)
-    ax.text(0.01, 0.02, "rows", transform=ax.transAxes, color=SOFT, size=8.5)
+    ax.text(
+        0.01, 0.02, "rows", transform=ax.transAxes, color=SOFT, size=8.5, parse_math=False
+    )  # fmt: skip
 
 
 def draw_curve(
@@ -105,9 +107,3 @@ def draw_curve(
         f"{said}."
     )
     return draw_figure(ax, "curve", caption=caption, alt=alt)
-
-
-def _p_words(value: float) -> str:
-    """`p = 0.041`, `p < 0.001`, or that there is no test."""
-    shown = p_value(value)
-    return "no test" if np.isnan(value) else f"p < {shown[1:]}" if "<" in shown else f"p = {shown}"
