@@ -183,7 +183,7 @@ def joint_errors(
     s_ef (X_e'X_e)^-1 X_e'X_f (X_f'X_f)^-1, s_ef the residuals' cross-product over
     sqrt(dof_e dof_f), dof rows less coefficients and constant.
 
-    Source: Zellner (1962), J. American Statistical Association 57(298), 348-368, eq. 2.7 ff.
+    Source: Zellner (1962), J. American Statistical Association 57(298), 348-368.
     """
     cross = (n - 1) * covariance
     coef, half, contrasts, dof = [], [], [], []

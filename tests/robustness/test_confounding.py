@@ -229,3 +229,10 @@ def test_one_cluster_is_refused():
     rows = rows_of(n_units=2).assign(site=1)
     with pytest.raises(InferenceError, match="at least 2 clusters"):
         sensitivity(rows, replace(SPEC, cluster="site"))
+
+
+def test_an_exposure_that_moves_in_one_cluster_only_is_refused():
+    rows = rows_of(n_units=10)
+    rows.loc[rows["unit"] > 0, "x"] = 0.0
+    with pytest.raises(InferenceError, match="too few clusters carry the variation"):
+        sensitivity(rows)

@@ -291,3 +291,9 @@ def test_refusals_of_the_result():
         result.adjusted("x", 1.0, 0.1)
     with pytest.raises(InferenceError, match="between 0 and 1"):
         result.tidy(95)
+
+
+def test_too_few_rows_for_the_formula_are_told():
+    bare = replace(PATHS, controls=())
+    with pytest.raises(InferenceError, match="leave 1 degrees of freedom"):
+        mediation_omitted_bounds(panel_of(rows_of(n_units=3, n_periods=2)), bare)
