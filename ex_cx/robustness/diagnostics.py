@@ -32,6 +32,8 @@ LEVEL = 0.05
 """p-value below which a test speaks."""
 NO_VIF, HIGH_VIF, SEVERE_VIF = 1.05, 5.0, 10.0
 """Variance inflation that is none, from which it is worth a word, and which hides effects."""
+MANY_UNITS = 1500
+"""Units above which pairs are those of every k-th: they grow with the square of the number."""
 HEAVY_UNIT = 0.20
 """Share of the information on a coefficient that a single cluster holds."""
 POOR_RELIABILITY, BAD_RELIABILITY = 0.7, 0.4
@@ -85,7 +87,8 @@ def diagnose(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
     errors, F(q, G-1); the robust form of Hausman's (Wooldridge 2010, section 10.7.3).
     Serial correlation: Wooldridge (2010, section 10.6.3) on first differences, null -0.5.
     Cross-section dependence: Pesaran (2015), Econometric Reviews 34(6-10), 1089-1117, on within
-    residuals with unit effects only: with period effects absorbed it is biased.
+    residuals with unit effects only: with period effects absorbed it is biased. Of more than 1,500
+    units, 1,500 from all along their order are paired.
     Reliability: 1 less the mean squared standard error of a survey mean (its `<term>_se` column)
     over its variance net of the effects; the coefficient is attenuated by about this factor.
 
@@ -205,16 +208,19 @@ def _dependence(panel: Panel, spec: PanelSpec, absorbed: bool) -> _Line:
     source = compressed.design.source
     grid = np.full((panel.n_units, panel.n_periods), np.nan)
     grid[panel.unit_codes[source], panel.period_codes[source]] = residual
-    value, pairs = _cd_statistic(grid[~np.isnan(grid).all(axis=1)])
+    seen = grid[~np.isnan(grid).all(axis=1)]
+    places = np.linspace(0, len(seen) - 1, min(len(seen), MANY_UNITS)).round().astype(int)
+    value, pairs = _cd_statistic(seen[places])
     if not pairs:
         raise InferenceError("no two units share three periods")
     p = 2 * _normal_tail(abs(value))
+    told = f", by {len(places):,} of {len(seen):,} units" if len(places) < len(seen) else ""
     if p < LEVEL:
-        reading = "units move together beyond the terms"
+        reading = f"units move together beyond the terms{told}"
         advice = "; period effects take out what is common to all" if absorbed else ""
         advice = advice or ": absorb period effects"
         return _Line("", value, p, reading + advice, "green" if absorbed else "amber")
-    return _Line("", value, p, "no common movement of the units is shown", "green")
+    return _Line("", value, p, f"no common movement of the units is shown{told}", "green")
 
 
 def _cd_statistic(grid: np.ndarray) -> tuple[float, int]:

@@ -19,6 +19,7 @@ from statsmodels.stats.outliers_influence import variance_inflation_factor
 from ex_cx.estimation.inference import cluster_factor
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelSpec, fit_panel
+from ex_cx.robustness import diagnostics
 from ex_cx.robustness.diagnostics import diagnose
 
 ORACLE = json.loads((Path(__file__).parents[1] / "oracles" / "plm_tests.json").read_text())
@@ -171,3 +172,37 @@ def test_a_withheld_error_counts_with_the_mean_variance_of_an_answer():
     whole = rows.assign(x_se=2 / np.sqrt(rows["x_n"]))
     key = ("Reliability within units", "x")
     assert_allclose(_found(rows).loc[key, "value"], _found(whole).loc[key, "value"], rtol=1e-12)
+
+
+def test_of_very_many_units_an_even_spread_is_paired(monkeypatch):
+    monkeypatch.setattr(diagnostics, "MANY_UNITS", 30)
+    rows = _rows()
+    rows["y"] = rows["x"] + rows["e"] + 2 * np.sin(rows["period"])
+    line = _found(rows).loc[("Cross-section dependence", "")]
+    assert ", by 30 of 60 units" in line["reading"]
+    unit = pd.get_dummies(rows["unit"], dtype=float)
+    residual = sm.OLS(rows["y"], pd.concat([rows[["x", "z"]], unit], axis=1)).fit().resid
+    grid = residual.to_numpy().reshape(60, 12)[np.linspace(0, 59, 30).round().astype(int)]
+    pairs = np.corrcoef(grid)[np.triu_indices(30, 1)]
+    assert_allclose(line["value"], np.sqrt(12 / len(pairs)) * pairs.sum(), rtol=1e-8)
+
+
+def test_reliability_does_not_depend_on_the_scale_of_weights():
+    rows = _rows()
+    rows["x_se"] = 0.2 + 0.02 * rows["period"]
+    rows["w"] = 1.0 + rows["period"] % 5
+    key = ("Reliability within units", "x")
+    spec = replace(SPEC, weights="w")
+    one, other = (
+        _found(rows.assign(w=scale * rows["w"]), spec).loc[key, "value"] for scale in (1.0, 500.0)
+    )
+    assert 0 < one < 1
+    assert_allclose(one, other, rtol=1e-9)
+    assert "count unequally" in _found(rows, spec).loc[("Mundlak test", ""), "reading"]
+
+
+def test_two_periods_have_no_serial_correlation_to_test():
+    found = _found(_rows(n_units=40, n_periods=2))
+    assert found.loc[("Serial correlation", ""), "reading"] == (
+        "Could not be computed: no unit is seen in three periods in a row."
+    )
