@@ -83,12 +83,26 @@ def _sweep_sockets() -> None:
 
 def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: type) -> None:
     import papermill
+    from papermill.engines import NBClientEngine, papermill_engines
 
+    class StoresOnce(NBClientEngine):
+        """Stores the notebook when it has ended, however, instead of around every cell."""
+
+        @classmethod
+        def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
+            path, nb_man.output_path = nb_man.output_path, None
+            try:
+                super().execute_managed_notebook(nb_man, kernel_name, **options)
+            finally:
+                nb_man.output_path = path
+
+    papermill_engines.register(StoresOnce.__name__, StoresOnce)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it says is in the run's log
     papermill.execute_notebook(
         str(source).replace("{", "{{").replace("}", "}}"),  # papermill formats its paths
         str(target).replace("{", "{{").replace("}", "}}"),
         parameters=parameters,
+        engine_name=StoresOnce.__name__,
         kernel_name="python3",
         progress_bar=False,
         kernel_manager_class=manager,
