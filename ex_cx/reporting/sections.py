@@ -223,6 +223,8 @@ def _straightness(curve: CurveResult, words: str, line: pd.Series) -> str:
     """Does a flexible curve say something else than the straight line?"""
     p, alpha = curve.linearity.p_value, 1 - line["conf_level"]
     test = f"(test of straightness: p {equals(p)})"
+    if pd.isna(p):
+        return f"These rows are too few to test a flexible curve of {words} against the line."
     if p < alpha:
         return (
             f"A flexible curve of {words} fits better than the straight line that answers {test}. "

@@ -127,6 +127,13 @@ def test_the_sentence_on_shape_follows_the_test(panel, p, said):
     assert rows.fold
 
 
+def test_a_test_that_cannot_be_had_speaks_for_no_side(panel):
+    curve = fit_curve(panel, SPEC, "x")
+    unknown = replace(curve, linearity=replace_p(curve.linearity, np.nan))
+    text = shape_text(panel, unknown)[0].text[0]
+    assert text == "These rows are too few to test a flexible curve of Load against the line."
+
+
 def test_a_bend_in_the_data_is_told():
     bent = draw(bend=1.5)
     assert "fits better" in shape_text(bent, headline_curve(bent, SPEC))[0].text[0]
