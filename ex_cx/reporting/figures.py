@@ -87,12 +87,13 @@ def draw_paths(
     """The path diagram with its intervals."""
     names, spec, tidy = labels or {}, result.spec, result.tidy(conf_level)
     ax = plot_paths(tidy, exposure=spec.single_exposure, outcome=spec.outcome, labels=names)
+    drawn = "coefficients" if result.interval == "monte_carlo" else "whole clusters"
     caption = (
         f"Per 1 more {label(spec.single_exposure, names)}, but b per 1 more of the mediator; "
         f"n = {count(result.n_obs)} rows. "
-        f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of whole clusters "
-        f"({count(result.n_clusters)}): {result.glance()['convention'].iloc[0]}. Solid: the "
-        "interval excludes zero; dashed: it does not."
+        f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of {drawn} "
+        f"({count(result.n_clusters)} clusters): {result.glance()['convention'].iloc[0]}. "
+        "Solid: the interval excludes zero; dashed: it does not."
     )
     said = "; ".join(
         f"{path_name(term, names)} {number(row['estimate'], row['std_error'])} "

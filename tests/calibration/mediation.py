@@ -124,7 +124,7 @@ def score_cell(cell: Cell, n_panels: int, seed: int) -> dict[str, object]:
 def main() -> int:
     """Draw the panels, on as many cores as there are, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--panels", type=int, default=1000)
+    parser.add_argument("--panels", type=int, default=800)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--write", type=Path, default=TARGET)

@@ -20,6 +20,7 @@ import statsmodels.api as sm
 from numpy.testing import assert_allclose
 from scipy import stats
 from scipy.stats import bootstrap
+from statsmodels.stats.mediation import Mediation
 
 from ex_cx.errors import InferenceError, RankError, SpecError
 from ex_cx.estimation.design import DesignTerm, build_design
@@ -613,6 +614,43 @@ def test_monte_carlo_and_bootstrap_agree_where_clusters_are_many():
     }
     kept = [t for t in errors["percentile"].index if not t.startswith("proportion")]
     assert_allclose(errors["monte_carlo"][kept], errors["percentile"][kept], rtol=0.12)
+
+
+def test_monte_carlo_moments_are_the_closed_form_of_a_product_of_normals():
+    # E(ab) = a b + C, Var(ab) = a^2 Vb + b^2 Va + 2 a b C + Va Vb + C^2: Imai, Keele and Yamamoto
+    # (2010), whose linear case R's mediation computes, keep the first two of the variance
+    rows = _tal()
+    result = _fit(rows, TAL, n_boot=200_000, interval="monte_carlo")
+    terms = [DesignTerm(t) for t in ("reaction", "cond", "pmi")]
+    model = linear_paths(outcome=terms[0], exposures=terms[1:2], mediators=terms[2:], controls=[])
+    design = build_design(_panel(rows), model.columns, absorb=(), cluster=None, weights=None)
+    coef, v = joint_covariance([(ClusterMoments(design.moment_rows(())), ())], model)
+    (a, _, b), va, vb, c = coef, v[0, 0], v[2, 2], v[0, 2]
+    draws = result.draws[:, result.terms.index("indirect")]
+    variance = a**2 * vb + b**2 * va + 2 * a * b * c + va * vb + c**2
+    assert_allclose(draws.mean(), a * b + c, atol=4 * np.sqrt(variance / 200_000))
+    assert_allclose(draws.var(), variance, rtol=0.02)
+    # two separate regressions, row by row: HC1 up to the factor for clusters of one row
+    one = np.ones(len(rows))
+    first = sm.OLS(rows["pmi"], np.c_[rows["cond"], one]).fit(cov_type="HC1")
+    last = sm.OLS(rows["reaction"], np.c_[rows[["cond", "pmi"]], one]).fit(cov_type="HC1")
+    assert_allclose([va, vb], [first.bse.iloc[0] ** 2, last.bse.iloc[1] ** 2], rtol=1e-9)
+
+
+def test_linear_case_is_that_of_statsmodels_mediation():
+    # the algorithm of R's mediation: simulated, so equal up to the error of its draws
+    rows = _tal()
+    outcome = sm.OLS.from_formula("reaction ~ cond + pmi", rows)
+    mediator = sm.OLS.from_formula("pmi ~ cond", rows)
+    fitted = Mediation(outcome, mediator, "cond", "pmi").fit(
+        method="parametric", n_rep=60, rng=np.random.default_rng(1)
+    )
+    theirs = fitted.summary()["Estimate"]
+    found = _named(_fit(rows, TAL))
+    spread = np.array(fitted.ACME_avg).std() / np.sqrt(60)
+    spread_direct = np.array(fitted.ADE_avg).std() / np.sqrt(60)
+    assert_allclose(theirs["ACME (average)"], found["indirect"], atol=4 * spread)
+    assert_allclose(theirs["ADE (average)"], found["direct"], atol=4 * spread_direct)
 
 
 def test_monte_carlo_keeps_the_counting_convention():

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ex_cx.errors import InferenceError
+from ex_cx.errors import InferenceError, SpecError
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
-from ex_cx.robustness.direction import reversed_order
+from ex_cx.robustness.direction import reversed_order, swapped_spec
 from ex_cx.robustness.findings import number, told
 from ex_cx.robustness.guards import check_mediation_guards
 
@@ -114,6 +114,50 @@ def test_lags_in_column_names_count_as_lags(clean):
     row = guards(lagged, spec).loc["Order in time"]
     assert row["verdict"] == "clear"
     assert row["finding"] == "m_lag1 is taken 1 period after x_lag2, y 1 period after m_lag1."
+
+
+def test_a_chain_is_judged_by_all_its_steps_and_its_own_lags(clean):
+    # k follows m by a period and moves nothing: paths through k are unclear in their last step
+    frame = clean.with_lag("m", 1).frame
+    rng = np.random.default_rng(8)
+    frame = frame.assign(k=0.6 * frame["m_lag1"] + rng.normal(size=len(frame)))
+    panel = Panel.from_frame(frame, unit="unit", period="period")
+    spec = replace(SPEC, mediators=("m", "k"), structure="serial", lag_serial=1, lag_outcome=1)
+    result = fit(panel, spec)
+    words = check_mediation_guards(panel, spec, result).set_index("guard")
+    assert words.loc["Order in time", "finding"] == (
+        "m is taken 1 period after x, y 2 periods after m; "
+        "k is taken 2 periods after x, y 1 period after k."
+    )
+    tidy = result.tidy().set_index("term")
+    steps = [
+        f"x -> m {told(tidy.loc['a:m'])}",
+        f"m -> k {told(tidy.loc['d:m->k'])}",
+        f"k -> y {told(tidy.loc['b:k'])}",
+    ]
+    assert ", ".join(steps) in words.loc["Each path clear", "finding"]
+    assert "m -> k not distinguished" not in words.loc["Each path clear", "finding"]
+    assert "k -> y not distinguished from zero" in words.loc["Each path clear", "finding"]
+    for mediator, lags in (("m", (1, 2)), ("k", (2, 1))):
+        swapped = swapped_spec(panel, spec, mediator)
+        assert (swapped.lag_mediator, swapped.lag_outcome) == lags
+        assert (swapped.structure, swapped.lag_serial) == ("parallel", 0)
+
+
+def test_several_exposures_are_judged_one_at_a_time(clean):
+    panel = Panel.from_frame(
+        clean.frame.assign(v=np.random.default_rng(2).normal(size=len(clean.frame))),
+        unit="unit",
+        period="period",
+    )
+    spec = replace(SPEC, exposure=("x", "v"))
+    with pytest.raises(SpecError) as error:
+        check_mediation_guards(panel, spec, fit(panel, spec))
+    assert str(error.value) == (
+        "This looks at one exposure at a time; the spec has 2 (x, v). Make the others controls "
+        "(lagged by Panel.with_lag where the spec has lags), e.g. dataclasses.replace(spec, "
+        "exposure='x', controls=(*spec.controls, 'v'))."
+    )
 
 
 def test_within_one_period_the_other_order_fits_as_well(clean):
