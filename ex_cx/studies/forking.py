@@ -12,10 +12,11 @@ import contextlib
 import gc
 import json
 import os
+import pkgutil
 import selectors
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,15 @@ __all__ = ["serve"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
 STACK = (
-    *("numpy", "pandas", "pyarrow.parquet", "scipy.special", "scipy.stats", "matplotlib.pyplot"),
-    *("seaborn", "pydantic", "ruamel.yaml", "IPython", "ipykernel.kernelapp", "ipykernel.ipkernel"),
-    *("ex_cx.linkage.link", "ex_cx.models.regress", "ex_cx.models.mediation"),
-    *("ex_cx.robustness.guards", "ex_cx.reporting.report", "ex_cx.reporting.compose"),
-    *("ex_cx.studies.data", "ex_cx.studies.parameters", "matplotlib_inline.backend_inline"),
+    *("numpy", "pandas", "pyarrow.parquet", "pyarrow.pandas_compat", "scipy.special"),
+    *("scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_svg", "seaborn"),
+    *("pydantic", "ruamel.yaml", "jinja2", "latex2mathml.converter", "html.parser", "sqlite3"),
+    *("IPython.extensions.storemagic", "IPython.core.logger", "ipykernel.kernelapp"),
+    *("ipykernel.ipkernel", "ipykernel.debugger", "matplotlib_inline.backend_inline"),
+    *("zmq.utils.garbage", "ex_cx.studies.data", "ex_cx.studies.parameters"),
 )
-"""What a notebook imports; one that is missing fails in the notebook, where it is told."""
+"""What kernels and notebooks import; what is missing fails in the notebook, where it is told."""
+ROOMS = ("linkage", "estimation", "models", "robustness", "reporting")
 
 
 def serve() -> None:
@@ -40,7 +43,7 @@ def serve() -> None:
     os.dup2(silence, 1)
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # kernels end when this process has ended
     os.environ.setdefault("MPLBACKEND", INLINE)
-    for name in STACK:
+    for name in (*STACK, *_own()):
         with contextlib.suppress(ImportError):
             import_module(name)
     gc.collect()
@@ -57,6 +60,13 @@ def serve() -> None:
         for pid in kernels:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+
+
+def _own() -> Iterator[str]:
+    """The modules of ex_cx that notebooks use."""
+    for room in ROOMS:
+        inside = import_module(f"ex_cx.{room}").__path__
+        yield from (f"ex_cx.{room}.{module.name}" for module in pkgutil.iter_modules(inside))
 
 
 def _listen(kernels: dict[int, int], tell: Callable[[dict[str, int]], None], silence: int) -> None:
