@@ -18,7 +18,7 @@ class JointTest:
 
     statistic: float
     df_num: int
-    df_den: int
+    df_den: float
     p_value: float
 
 
@@ -34,13 +34,16 @@ def combine(
     Returns
     -------
     estimate, std_error, statistic, p_value, conf_low, conf_high, conf_level; m rows. A row of zeros
-    has estimate and error 0, and no statistic.
+    has estimate and error 0, and no statistic; a negative variance, which two-way errors can give,
+    is no error (NaN).
 
     >>> combine(np.array([1.0, 2.0]), np.eye(2), np.array([[1.0, 1.0]]), 9, 0.95)["estimate"][0]
     np.float64(3.0)
     """
     estimate = contrast @ coef
-    std_error = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", contrast, vcov, contrast), 0.0))
+    variance = np.einsum("ij,jk,ik->i", contrast, vcov, contrast)
+    rounding = 1e-12 * (contrast**2 @ np.abs(np.diag(vcov)))
+    std_error = np.sqrt(np.where(variance < -rounding, np.nan, np.maximum(variance, 0.0)))
     with np.errstate(divide="ignore", invalid="ignore"):
         statistic = estimate / std_error
     low, high = t_interval(estimate, std_error, df_t, conf_level)
@@ -57,7 +60,7 @@ def combine(
     )
 
 
-def joint_test(coef: np.ndarray, vcov: np.ndarray, df_t: int) -> JointTest:
+def joint_test(coef: np.ndarray, vcov: np.ndarray, df_t: float) -> JointTest:
     """Wald test that all of `coef` are zero, as F with (q, df_t) degrees of freedom.
 
     Notes

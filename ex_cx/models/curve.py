@@ -15,7 +15,7 @@ from ex_cx.estimation.design import DesignTerm, term_columns, term_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, fit_panel
 from ex_cx.models.shape import rows_used
-from ex_cx.models.spec import PanelSpec, check_spec
+from ex_cx.models.spec import PanelSpec, check_spec, refuse_instruments
 from ex_cx.results import Result
 
 __all__ = ["CurveResult", "fit_curve", "spline_basis"]
@@ -199,6 +199,7 @@ def fit_curve(
     True
     """
     check_spec(panel, spec)
+    refuse_instruments(spec, "A curve")
     _check_exposure(panel, spec, exposure)
     source = rows_used(panel, spec)
     lagged = term_values(panel, DesignTerm(exposure, spec.lag))[source]
@@ -367,7 +368,7 @@ def _warnings(
         )
     if np.isnan(association.p_value):
         found.append(
-            f"{association.df_den} degrees of freedom cannot carry a joint test of "
+            f"{association.df_den:g} degrees of freedom cannot carry a joint test of "
             f"{association.df_num} terms: use fewer knots"
         )
     return found
