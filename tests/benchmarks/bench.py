@@ -14,7 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import errors, mediations, panels, startups
+from benchmarks import batches, errors, mediations, panels, startups
 from benchmarks.timing import Line
 
 PARTS = {
@@ -24,6 +24,7 @@ PARTS = {
     "chain": mediations.serial,
     "packages": mediations.packages,
     "startup": startups.startups,
+    "batch": batches.batches,
     "large": panels.large,
 }
 README = Path(__file__).resolve().parents[2] / "README.md"
