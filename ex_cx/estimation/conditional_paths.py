@@ -217,8 +217,9 @@ class _Shape:
         self, design: Design, centred: dict[int, np.ndarray], names: list[str]
     ) -> PathLevels:
         mean = {at: float(np.average(design.columns[at], weights=design.weights)) for at in centred}
-        start = self._centre(design, 1)
+        start, exposure = self._centre(design, 1), design.columns[1]
         if self.within:
+            exposure = exposure - _unit_means(design, exposure)
             mean, start = dict.fromkeys(mean, 0.0), 0.0
         shown, ends, few = np.empty(0), (np.nan, np.nan), False
         if self.moderator:
@@ -232,6 +233,7 @@ class _Shape:
             mediators=self.mediators,
             exposure_from=start,
             exposure_to=float(design.columns[1].max()) if start != mean.get(1) else start + 1,
+            exposure_range=(float(exposure.min()), float(exposure.max())),
             exposure_mean=mean.get(1, np.nan),
             mediator_means=np.array([mean.get(m, np.nan) for m in self._m]),
             moderator_mean=mean.get(self._w, np.nan) if self.moderator else np.nan,

@@ -20,6 +20,7 @@ __all__ = [
     "PathLevels",
     "Products",
     "conditional_effects",
+    "exposure_ends",
     "four_way",
     "mediator_points",
     "moderator_points",
@@ -50,6 +51,8 @@ class PathLevels:
     mediators : in the order of the spec.
     exposure_from, exposure_to : the change to which natural effects refer unless another is asked
         for: one unit from the mean; an exposure of two values, from the lower one.
+    exposure_range : lowest and highest value on the rows used, of deviations where products were
+        made of these.
     exposure_mean, mediator_means, moderator_mean : weighted means of the rows used, about which
         mediators and moderator were centred before they were multiplied; 0 where products were made
         of deviations from each unit's own means.
@@ -65,6 +68,7 @@ class PathLevels:
     mediators: tuple[str, ...]
     exposure_from: float
     exposure_to: float
+    exposure_range: tuple[float, float]
     exposure_mean: float
     mediator_means: np.ndarray
     moderator_mean: float
@@ -192,6 +196,27 @@ def moderator_points(
             "are no rows that tell. Choose values within."
         )
     return points
+
+
+def exposure_ends(
+    levels: PathLevels, ends: tuple[float, float] | None, name: str
+) -> tuple[float, float]:
+    """From and to of the exposure; those of the terms unless others are asked for.
+
+    Raises
+    ------
+    SpecError : not two numbers, or one beyond the values of the rows used.
+    """
+    if ends is None:
+        return levels.exposure_from, levels.exposure_to
+    points = np.atleast_1d(np.asarray(ends, dtype=float))
+    low, high = levels.exposure_range
+    if points.shape != (2,) or not ((points >= low) & (points <= high)).all():
+        raise SpecError(
+            f"exposure={ends!r} is not two values (from, to) of {name!r} within those of the rows "
+            f"used, {low:g} to {high:g}."
+        )
+    return float(points[0]), float(points[1])
 
 
 def mediator_points(levels: PathLevels, at: Sequence[float] | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from ex_cx.estimation.path_levels import (
     FOUR_WAY,
     PathLevels,
     conditional_effects,
+    exposure_ends,
     four_way,
     mediator_points,
     moderator_points,
@@ -200,7 +201,8 @@ class MediationResult(Result):
 
         Raises
         ------
-        SpecError : a mediation without interaction, or not one value for each mediator.
+        SpecError : a mediation without interaction, an exposure beyond the rows used, or not one
+            value for each mediator.
         """
         levels = self.levels
         if levels is None or not self.spec.interaction:
@@ -208,7 +210,7 @@ class MediationResult(Result):
                 "This mediation has no exposure-mediator interaction. Ask for it in the spec: "
                 "interaction=True."
             )
-        ends = (levels.exposure_from, levels.exposure_to) if exposure is None else exposure
+        ends = exposure_ends(levels, exposure, self.spec.single_exposure)
         held = mediator_points(levels, mediators)
         left = self.left_out
         return self._table(

@@ -540,6 +540,13 @@ def test_questions_that_the_spec_did_not_ask():
         _fit(_rows(), replace(CROSSED, exposure=("x", "z")))
     with pytest.raises(SpecError, match=r"^2 of 3 values of the moderator 'w' lie outside those"):
         moderated.conditional([-50, 5, 60])
+    for wrong in ((2, 90), (2,), (2, np.nan)):
+        with pytest.raises(SpecError, match=r"is not two values \(from, to\) of 'x' within those"):
+            crossed.decomposition(wrong)
+    with pytest.raises(SpecError, match="Column 'site' must be numeric"):
+        _fit(_rows().assign(site="A"), replace(MODERATED, moderator="site"))
+    holed = _rows().assign(w=lambda f: f["w"].where(f.index % 9 > 0))
+    assert _fit(holed, MODERATED).lost["missing w"] == holed["w"].isna().sum()
     with pytest.raises(SpecError, match=r"does not give one number for each of 1 mediators \(m\)"):
         crossed.decomposition((2, 3), (1, 2))
 
