@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
     from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm
     from ex_cx.models.halves import fit_split_half
+    from ex_cx.models.lags import LagResult, fit_lags
     from ex_cx.models.levels import compare_levels
     from ex_cx.models.magnitude import effect_sizes, predict_change
     from ex_cx.models.mediation import fit_mediation
@@ -63,6 +64,7 @@ __all__ = [
     "DynamicResult",
     "DynamicSpec",
     "DynamicTerm",
+    "LagResult",
     "MeasureSpec",
     "MediationResult",
     "MediationSensitivity",
@@ -95,6 +97,7 @@ __all__ = [
     "effect_sizes",
     "fit_curve",
     "fit_dynamic",
+    "fit_lags",
     "fit_mediation",
     "fit_mediation_from_covariance",
     "fit_panel",
@@ -131,6 +134,7 @@ _ROOM = {
     "DynamicResult": "ex_cx.models.dynamic",
     "DynamicSpec": "ex_cx.models.dynamic_spec",
     "DynamicTerm": "ex_cx.models.dynamic_spec",
+    "LagResult": "ex_cx.models.lags",
     "MeasureSpec": "ex_cx.linkage.schema",
     "MediationResult": "ex_cx.models.mediation_result",
     "MediationSensitivity": "ex_cx.robustness.confounding",
@@ -163,6 +167,7 @@ _ROOM = {
     "effect_sizes": "ex_cx.models.magnitude",
     "fit_curve": "ex_cx.models.curve",
     "fit_dynamic": "ex_cx.models.dynamic",
+    "fit_lags": "ex_cx.models.lags",
     "fit_mediation": "ex_cx.models.mediation",
     "fit_mediation_from_covariance": "ex_cx.models.published",
     "fit_panel": "ex_cx.models.regress",
