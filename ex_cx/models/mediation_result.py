@@ -75,6 +75,8 @@ class MediationResult(Result):
     steps : path -> the terms of its steps, e.g. indirect:m -> (a:m, b:m).
     rivals : groups of paths that `contrasts` compares, one group an exposure.
     levels : the values at which the terms hold, where paths depend on a value.
+    spreads : term of the spec -> root of its sum of squares on the rows used, net of the absorbed
+        effects; ratios of two are those of their standard deviations.
     """
 
     spec: MediationSpec
@@ -96,6 +98,7 @@ class MediationResult(Result):
     steps: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rivals: tuple[tuple[str, ...], ...] = ()
     levels: PathLevels | None = None
+    spreads: Mapping[str, float] = field(default_factory=dict)
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """One row per term: the standard error is the standard deviation of the draws.
@@ -115,7 +118,7 @@ class MediationResult(Result):
 
         The tidy columns, in outcome units per unit of exposure; intervals as in `tidy`, from the
         same draws. Effects keep their signs: of two opposite ones the difference is the larger.
-        No row where there is one path.
+        No row where there is one path; a chain of 4 mediators has 105, one of 8 has 32,385.
         """
         where = {term: at for at, term in enumerate(self.terms)}
         pairs = [pair for group in self.rivals for pair in combinations(group, 2)]
