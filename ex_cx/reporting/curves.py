@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.models.curve import CurveResult
+from ex_cx.models.lags import LagResult
 from ex_cx.reporting.numbers import capital, count, equals, interval, label, number, split_unit
 from ex_cx.reporting.plots import axis_label, shorten
 from ex_cx.reporting.report import Figure, draw_figure
@@ -18,7 +19,7 @@ from ex_cx.reporting.wording import unit_words
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["draw_curve", "plot_curve"]
+__all__ = ["draw_curve", "draw_lags", "plot_curve", "plot_lags"]
 
 _STRIP = 0.16
 """Height of the strip that shows where the rows are, as a share of the figure's."""
@@ -107,3 +108,72 @@ def draw_curve(
         f"{said}."
     )
     return draw_figure(ax, "curve", caption=caption, alt=alt)
+
+
+def plot_lags(
+    by_lag: pd.DataFrame,
+    cumulative: pd.DataFrame,
+    *,
+    xlabel: str,
+    ylabel: str,
+    ax: Axes | None = None,
+) -> Axes:
+    """What goes with one unit more at each lag, and the running sum, with their intervals.
+
+    Parameters
+    ----------
+    by_lag : lag (negative: lead), estimate, conf_low, conf_high; as from `LagResult.by_lag`.
+    cumulative : the same columns, as from `LagResult.cumulative`.
+    xlabel, ylabel : what the axes show, with units.
+    """
+    with style():
+        ax = axes(ax, WIDE, 3.7)
+        ax.axhline(0, color=INK, linewidth=1)
+        ax.vlines(by_lag["lag"], by_lag["conf_low"], by_lag["conf_high"], color=GREY, linewidth=3)
+        ax.plot(by_lag["lag"], by_lag["estimate"], "o", color=GREY, markersize=6, label="each lag")
+        ax.fill_between(
+            cumulative["lag"], cumulative["conf_low"], cumulative["conf_high"],
+            color=ACCENT, alpha=0.15, linewidth=0,
+        )  # fmt: skip
+        ax.plot(
+            cumulative["lag"], cumulative["estimate"], "o-",
+            color=ACCENT, linewidth=2.2, markersize=4, label="running sum",
+        )  # fmt: skip
+        lags = by_lag["lag"].tolist()
+        ax.set_xticks(lags[:: -(-len(lags) // 12)])
+        ax.legend(frameon=False, loc="best", labelcolor=SOFT)
+        ax.grid(axis="y")
+        ax.tick_params(length=0)
+        ax.set_xlabel(shorten(xlabel, 80), parse_math=False)
+        ax.set_ylabel(shorten(ylabel, 46), parse_math=False)
+    return ax
+
+
+def draw_lags(
+    result: LagResult, *, conf_level: float = 0.95, labels: Mapping[str, str] | None = None
+) -> Figure:
+    """The lags of an exposure and their running sum as a figure with its caption and alt text."""
+    names, fit = labels or {}, result.fit
+    each, sums = result.by_lag(conf_level=conf_level), result.cumulative(conf_level=conf_level)
+    outcome, level = label(fit.spec.outcome, names), f"{100 * conf_level:g} %"
+    words, unit = split_unit(label(result.exposure, names))
+    more = f"1 more {words}{f' ({unit})' if unit else ''}"
+    leads = "; negative: after the outcome, a placebo" if result.lead_test is not None else ""
+    ax = plot_lags(
+        each, sums, xlabel=f"Periods from {words} to the outcome{leads}", ylabel=capital(outcome)
+    )
+    caption = (
+        f"{capital(outcome)} per {more}, by how many periods it came before: grey, each lag given "
+        f"the others; blue, their running sum from lag 0 on, for a change that lasts. {level} "
+        f"intervals, of the sums from the joint covariance; n = {count(fit.n_obs)} rows, "
+        f"{count(fit.n_clusters)} clusters. No lag: p {equals(result.lag_test.p_value)}"
+        + (f"; no lead: p {equals(result.lead_test.p_value)}." if result.lead_test else ".")
+    )
+    said = "; ".join(
+        f"to lag {row['lag']:.0f}: {number(row['estimate'], row['std_error'])} "
+        f"({level} interval {interval(row['conf_low'], row['conf_high'])})"
+        for _, row in sums.iterrows()
+    )
+    return draw_figure(
+        ax, "lags", caption=caption, alt=f"Running sums of {outcome} per {more}: {said}."
+    )

@@ -110,3 +110,25 @@ def test_terms_that_are_missing_are_named():
     assert str(found.value) == (
         "There is no coefficient 'x^2' among x. Add it to the spec's exposures or controls."
     )
+
+
+def test_a_lagged_quadratic_turns_where_that_of_the_lagged_column_does():
+    panel = _panel(_rows()).with_lag("x")
+    lagged = PanelSpec(outcome="y", exposures=("x", "x^2"), vcov="unadjusted", lag=1)
+    by_hand = PanelSpec(outcome="y", exposures=("x_lag1", "x_lag1^2"), vcov="unadjusted")
+    found = turning_point(panel, fit_panel(panel, lagged), "x")
+    same = turning_point(panel, fit_panel(panel, by_hand), "x_lag1")
+    for name in ("point", "conf_low", "conf_high", "low", "high", "slope_low", "p_value"):
+        assert_allclose(getattr(found, name), getattr(same, name), rtol=1e-9)
+
+
+@pytest.mark.parametrize("estimator", ["first_difference", "random", "correlated_random"])
+def test_the_ends_are_values_of_the_exposure_whatever_the_estimator_makes_of_the_rows(estimator):
+    rows = _rows()
+    panel = _panel(rows)
+    spec = PanelSpec(outcome="y", exposures=("x", "x^2"), estimator=estimator)
+    found = turning_point(panel, fit_panel(panel, spec), "x")
+    used = rows[rows["period"] > 0] if estimator == "first_difference" else rows
+    assert (found.low, found.high) == (used["x"].min(), used["x"].max())
+    assert found.conf_low < 2 < found.conf_high
+    assert found.p_value < 0.01
