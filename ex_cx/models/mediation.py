@@ -130,6 +130,7 @@ def fit_mediation(
         steps=model.steps,
         rivals=model.rivals,
         levels=model.levels,
+        spreads=_spreads(moments, model),
     )
     return replace(result, warnings=_warnings(panel, result))
 
@@ -148,6 +149,13 @@ def _compress(
         )
     bound, design = model.for_rows(design)
     return bound, design, ClusterMoments(design.moment_rows(spec.absorb))
+
+
+def _spreads(moments: ClusterMoments, model: PathModel) -> dict[str, float]:
+    """Root of each column's sum of squares, net of the absorbed effects."""
+    squares = np.diag(moments.total)[: len(model.columns)]
+    roots = np.sqrt(np.maximum(squares, 0))
+    return {column.term: float(root) for column, root in zip(model.columns, roots, strict=True)}
 
 
 def _factor(
