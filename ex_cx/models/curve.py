@@ -96,7 +96,7 @@ class CurveResult(Result):
         Parameters
         ----------
         at : values of the exposure; None means 101 values from the 1st to the 99th percentile of
-            the rows used, and the reference.
+            the rows used (all of their range where these are equal), and the reference.
 
         Returns
         -------
@@ -293,7 +293,7 @@ def _with_basis(
 def _knots(
     values: np.ndarray, exposure: str, knots: int | Sequence[float] | np.ndarray
 ) -> np.ndarray:
-    if not isinstance(knots, Sequence | np.ndarray):
+    if isinstance(knots, str) or not isinstance(knots, Sequence | np.ndarray):
         if knots not in range(3, 8):
             raise SpecError(f"knots={knots!r} is not a whole number from 3 to 7, or their places.")
         outer = 0.1 if knots == 3 else 0.025 if knots == 7 else 0.05
@@ -375,8 +375,10 @@ def _warnings(
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
-    """The range that is drawn, of ascending values."""
+    """The range that is drawn, of ascending values; all of it where 98 % of them are equal."""
     low, high = np.quantile(values, _DRAWN)
+    if not low < high:
+        low, high = values[0], values[-1]
     return float(low), float(high)
 
 

@@ -257,6 +257,14 @@ def test_curve_counts_the_rows_near_and_stays_where_the_data_are():
     assert (curve["band_high"] >= curve["conf_high"]).all()
 
 
+def test_a_mass_at_one_value_leaves_a_range_to_draw():
+    rows = rows_of()
+    rows["x"] = np.where(np.arange(len(rows)) % 150 == 0, 1 + rows.index / 100, 0.0)
+    spec = replace(SPEC, estimator="pooled")
+    curve = fit_curve(panel_of(rows), spec, "x", knots=(0, 1.5, 2.4)).curve()
+    assert (curve["exposure"].min(), curve["exposure"].max()) == (0, rows["x"].max())
+
+
 def test_tidy_and_glance_tell_terms_knots_and_tests():
     found = fit_curve(panel_of(rows_of()), SPEC, "x", knots=3)
     assert found.tidy()["term"].tolist() == ["x", "x_spline2", "z"]
@@ -296,6 +304,7 @@ def test_every_refusal_says_what_and_why():
     assert "'x' also enters as 'x:z'" in refused(rows, replace(SPEC, exposures=("x", "x:z")))
     assert "knots=9 is not a whole number from 3 to 7" in refused(rows, knots=9)
     assert "knots=3.5 is not a whole number" in refused(rows, knots=3.5)
+    assert "knots='four' is not a whole number" in refused(rows, knots="four")
     assert "are not 3 to 7 finite places" in refused(rows, knots=(1.0, 2.0))
     assert "Knots of 'x' do not ascend: '1 and 2 at 4 and 2'" in refused(rows, knots=(4, 2, 8))
     assert "do not lie among the values of 'x'" in refused(rows, knots=(20, 30, 40))
