@@ -10,10 +10,10 @@ import pandas as pd
 from ex_cx.models.curve import CurveResult
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, path_name
+from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, path_name, slug
 from ex_cx.reporting.method import mediation_method, panel_method
 from ex_cx.reporting.numbers import capital, count, interval, label, number
-from ex_cx.reporting.report import Report, Table
+from ex_cx.reporting.report import Figure, Report, Table
 from ex_cx.reporting.sections import (
     errors_sections,
     instrument_sections,
@@ -70,6 +70,7 @@ def panel_report(
     instrumented: PanelResult | None = None,
     errors: pd.DataFrame | None = None,
     diagnostics: pd.DataFrame | None = None,
+    figures: Sequence[Figure] = (),
     title: str = "",
     segment: str = "",
     labels: Mapping[str, str] | None = None,
@@ -84,6 +85,7 @@ def panel_report(
     sizes, change : from `effect_sizes`, and the change (term -> amount) that is told in a sentence.
     curve : from `headline_curve`. instrumented : the spec fitted with instruments.
     errors, diagnostics : from `compare_errors` and `diagnose`. What is left out is not shown.
+    figures : those of the same numbers that `draw_forest` and `draw_scatter` have drawn already.
     title : the question; empty: made from the labels.
     segment : which units, for the head; empty: all.
     labels : column -> reader's name, ending on its unit in brackets.
@@ -96,12 +98,16 @@ def panel_report(
     headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
     kind, comparison = kind_of(spec.estimator, spec.absorb), by_kind(comparison, spec.absorb)
     words, verdict = grade(guards, row_of(comparison, term, kind), kind)
+    drawn = {figure.name: figure for figure in figures}
     forests = [
-        draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
+        drawn.get(f"forest_{slug(name)}")
+        or draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
         for name in result.terms[: len(spec.exposures)]
     ]
+    scatter = drawn.get("within_scatter") or draw_scatter(
+        bins, result, conf_level=level, labels=names
+    )
     tables = _panel_tables(comparison, result, names, kind)
-    scatter = draw_scatter(bins, result, conf_level=level, labels=names)
     return Report(
         title=title or f"Does {words_of(spec.outcome, names)} move with {words_of(term, names)}?",
         eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
