@@ -274,8 +274,8 @@ def test_defaults_reach_the_notebooks_that_know_them(study_file):
             "grid: {vcov: [cluster, clustr]}\n",
             (
                 "study.yaml, line 12: grid.vcov: panel_regression: vcov: must be 'unadjusted', "
-                "'robust', 'cluster', 'cluster_two_way', 'driscoll_kraay' or 'jackknife'; found "
-                "the text 'clustr'. Did you mean 'cluster'?"
+                "'robust', 'cluster', 'cluster_two_way', 'driscoll_kraay', 'jackknife' or "
+                "'bias_reduced'; found the text 'clustr'. Did you mean 'cluster'?"
             ),
         ),
         (
