@@ -23,8 +23,10 @@ def render_index(
     Parameters
     ----------
     head : study, title.
-    cards : one per run: name, notebook, segment, href, status (ok, unchanged, failed), reason, and
-        for good ones report (their result.json) and labels (column -> reader's name).
+    cards : one per run: name, notebook, segment, href, status (ok, unchanged, failed, not asked,
+        not started), reason, and for good ones report (their result.json) and labels (column ->
+        reader's name). Those not asked for or not started have a note, and current: is their
+        report of what decides it today?
 
     Notes
     -----
@@ -32,15 +34,18 @@ def render_index(
     """
     from markupsafe import Markup
 
-    good = [card for card in cards if card["status"] != "failed"]
+    good = [card for card in cards if card["status"] in ("ok", "unchanged")]
+    left = [card for card in cards if card["status"] in ("not asked", "not started")]
+    there = [card for card in left if card["href"]]
     body = template("index.html.j2").render(
         head=head,
         good=len(good),
         total=len(cards),
         dated=dated,
         failed=[card for card in cards if card["status"] == "failed"],
-        reports=[{**card, **_glance(card)} for card in good],
-        forests=_forests(good),
+        reports=[{**card, **_glance(card)} for card in [*good, *there]],
+        absent=[card for card in left if not card["href"]],
+        forests=_forests([*good, *(card for card in there if card["current"])]),
     )
     return whole_page(head["title"], Markup(body))
 

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ex_cx.linkage.wording import counted
-from ex_cx.studies.data import link_study, segment_values
 from ex_cx.studies.parameters import base_columns
-from ex_cx.studies.plan import plan_runs
-from ex_cx.studies.study import column_complaints, load_study
+from ex_cx.studies.preparing import prepare_study
 
 __all__ = ["check_study", "check_table_file"]
 
@@ -21,22 +19,18 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
     """
-    loaded = load_study(path)
-    root = data_root.absolute() if data_root else loaded.path.parent
-    linked = link_study(loaded, root)
-    panel = linked.panel
-    loaded.refuse(column_complaints(loaded.study, panel.frame.columns))
-    runs = plan_runs(loaded, segment_values(panel, loaded.study.segments))
+    prepared = prepare_study(path, data_root or "")
+    linked, panel = prepared.linked, prepared.linked.panel
     for read in linked.audit.to_dict()["reads"]:
         yield f"read  {read['name']}: {read['rows']} rows, {read['columns']} columns"
     yield f"panel {panel.extent}"
-    roles = loaded.study.roles
+    roles = prepared.loaded.study.roles
     columns = (*roles.exposures, *roles.mediators, *roles.outcomes, *roles.controls)
     for name in base_columns(columns):
         present = int(panel.frame[name].notna().sum())
         yield f"      {name}: {present} values, {len(panel) - present} missing"
-    yield from (f"run   {run.name}" for run in runs)
-    yield f"{path.name} is good: {counted(len(runs), 'run')}."
+    yield from (f"run   {run.name}" for run, _ in prepared.runs)
+    yield f"{path.name} is good: {counted(len(prepared.runs), 'run')}."
 
 
 def check_table_file(path: Path) -> Iterator[str]:

@@ -25,6 +25,7 @@ from ex_cx.studies.validation import Location
 __all__ = [
     "StoredData",
     "column_labels",
+    "input_records",
     "link_study",
     "open_data",
     "segment_values",
@@ -35,7 +36,7 @@ __all__ = [
 EMBEDDED = "embedded:"
 _NAMING = (
     *("outcome", "exposure", "exposures", "mediators", "controls", "columns"),
-    *("cluster", "weights", "segment"),
+    *("moderator", "cluster", "weights", "segment"),
 )
 """Parameters that name columns besides the keys."""
 STUDY_ENDINGS = (".yaml", ".yml")
@@ -100,6 +101,8 @@ def _paths(loaded: LoadedStudy) -> Iterator[tuple[Location, str]]:
         yield ("data", "panel"), data.panel
     for name, source in data.sources.items():
         yield ("data", "sources", name, "path"), source.path
+        if source.crosswalk is not None:
+            yield ("data", "sources", name, "crosswalk", "path"), source.crosswalk.path
 
 
 def _with_roles(linked: Linked, cluster: str, weights: str) -> Linked:
@@ -144,10 +147,10 @@ def store_linked(linked: Linked, folder: Path) -> StoredData:
         "audit": audit,
     }
     write_json(folder / BESIDE, beside)
-    return StoredData(panel=path, inputs=_inputs(audit["reads"]))
+    return StoredData(panel=path, inputs=input_records(audit["reads"]))
 
 
-def _inputs(reads: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def input_records(reads: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """File name -> its record; two sources may read one file."""
     found: dict[str, dict[str, Any]] = {}
     for read in reads:

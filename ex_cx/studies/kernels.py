@@ -5,12 +5,15 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import math
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -36,7 +39,8 @@ def execute_notebook(
     parameters: Mapping[str, Any],
     stop: threading.Event | None = None,
     nursery: Nursery | None = None,
-) -> None:
+    timeout: float | None = None,
+) -> int | None:
     """Execute `source` with papermill and store it as `target`, also when a cell fails.
 
     The kernel is a fresh one of this interpreter, or comes from `nursery`.
@@ -45,11 +49,22 @@ def execute_notebook(
     kernel and raises KeyboardInterrupt again: nothing survives. Where this is not the main thread,
     `stop` being set is the interrupt.
 
+    Parameters
+    ----------
+    timeout : seconds that the whole notebook may take, its kernel's start included.
+
+    Returns
+    -------
+    int or None
+        Most memory that the kernel's process held at a time, in bytes, looked at every tenth of a
+        second; None where the system does not tell.
+
     Raises
     ------
-    RunError : a cell failed, or the kernel died; the message holds the cause.
+    RunError : a cell failed, the kernel died or its time was up; the message holds the cause.
     """
     started: list[Any] = []
+    peak, deadline = 0, math.inf if timeout is None else time.monotonic() + timeout
     _sweep_sockets()
     with (
         tempfile.TemporaryDirectory(
@@ -61,14 +76,21 @@ def execute_notebook(
         future = pool.submit(_papermill, source, target, dict(parameters), manager)
         try:
             while not concurrent.futures.wait([future], timeout=0.1).done:
+                peak = max(peak, _peak_memory(started))
                 if stop is not None and stop.is_set():
                     raise KeyboardInterrupt
+                if time.monotonic() > deadline:
+                    raise RunError(
+                        f"The notebook took longer than {timeout:g} seconds (--timeout) and was "
+                        "ended. Allow more, or ask for less (fewer draws, fewer estimators)."
+                    )
         except BaseException:
             _end_kernels(started, future)
             raise
     error = future.exception()
     if error is not None:
-        raise RunError(_reason(error, started)) from error
+        raise RunError(_reason(error, started, peak)) from error
+    return peak or None
 
 
 def _sweep_sockets() -> None:
@@ -180,6 +202,18 @@ def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> t
     return SameInterpreter
 
 
+def _peak_memory(started: list[Any]) -> int:
+    """Most bytes that a running kernel has held so far; 0 where the system does not tell."""
+    peak = 0
+    for manager in started:
+        pid = getattr(manager.provisioner, "pid", None)
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+            found = re.search(r"^VmHWM:\s+(\d+) kB$", status, flags=re.MULTILINE)
+            peak = max(peak, 1024 * int(found[1]) if found else 0)
+    return peak
+
+
 def _end_kernels(started: list[Any], future: concurrent.futures.Future[None]) -> None:
     """Kill the kernels (each leads its own process group), then let papermill's thread notice."""
     while True:
@@ -192,7 +226,7 @@ def _end_kernels(started: list[Any], future: concurrent.futures.Future[None]) ->
             return
 
 
-def _reason(error: BaseException, started: list[Any]) -> str:
+def _reason(error: BaseException, started: list[Any], peak: int) -> str:
     """What failed, in one line or a few: papermill's own text is mostly the traceback."""
     name = getattr(error, "ename", type(error).__name__)
     text = str(getattr(error, "evalue", error)).strip()
@@ -201,7 +235,8 @@ def _reason(error: BaseException, started: list[Any]) -> str:
     codes = [getattr(manager.provisioner, "process", None) for manager in started]
     known = [process.returncode for process in codes if process is not None]
     ended = f" (exit code {known[-1]})" if known and known[-1] is not None else ""
-    return f"The kernel died{ended}; most often the machine ran out of memory. {text}"
+    held = f" It held up to {peak / 2**20:.0f} MiB." if peak else ""
+    return f"The kernel died{ended}; most often the machine ran out of memory.{held} {text}"
 
 
 @contextlib.contextmanager

@@ -17,11 +17,14 @@ from ex_cx.errors import RunError
 __all__ = [
     "building",
     "discard_failed",
+    "failed_folder",
     "is_alive",
     "put_in_place",
+    "read_json",
     "sweep",
     "working_in",
     "write_json",
+    "write_parquet",
     "write_text",
 ]
 

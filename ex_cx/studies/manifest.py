@@ -14,12 +14,20 @@ from typing import Any
 
 __all__ = [
     "code_cells_sha256",
+    "decisive_parts",
+    "differences",
     "file_sha256",
     "git_revision",
     "package_sha256",
     "run_key",
     "versions",
 ]
+
+DECISIVE = (
+    *("study", "title", "notebook", "parameters", "data", "inputs"),
+    *("code_sha256", "ex_cx_sha256", "versions"),
+)
+"""Entries of a manifest that decide a run's result; its key is made from them."""
 
 PACKAGES = (
     "ex-cx",
@@ -103,3 +111,79 @@ def run_key(parts: Mapping[str, Any]) -> str:
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def decisive_parts(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run's result, of its manifest; whether a parameter was given does not."""
+    parts = {name: manifest.get(name) for name in DECISIVE}
+    stated = manifest.get("parameters", {})
+    return parts | {"parameters": {**stated.get("given", {}), **stated.get("defaulted", {})}}
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """How two manifests differ in what decides a result, in words; none, the same result.
+
+    >>> before = {"parameters": {"given": {"lag": 0}}, "versions": {"numpy": "2.0"}}
+    >>> after = {"parameters": {"given": {"lag": 1}}, "versions": {"numpy": "2.1"}}
+    >>> differences(before, after)
+    ['parameter lag: 0, now 1', 'version of numpy: 2.0, now 2.1']
+    """
+    before, after = (_as_stored(decisive_parts(manifest)) for manifest in (one, other))
+    found = [
+        f"{name}: {_brief(before[name])}, now {_brief(after[name])}"
+        for name in ("study", "title", "notebook")
+        if before[name] != after[name]
+    ]
+    parameters = _changes(before["parameters"], after["parameters"])
+    found += [f"parameter {name}: {change}" for name, change in parameters]
+    found += [f"data section, {key}" for key, _ in _changes(before["data"], after["data"])]
+    found += _input_differences(before["inputs"] or {}, after["inputs"] or {})
+    if before["code_sha256"] != after["code_sha256"]:
+        found.append("code of the notebook")
+    if before["ex_cx_sha256"] != after["ex_cx_sha256"]:
+        found.append("code of ex_cx")
+    versions_changed = _changes(before["versions"], after["versions"])
+    return found + [f"version of {name}: {change}" for name, change in versions_changed]
+
+
+def _as_stored(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """As a manifest file gives it back: tuples are lists, keys are text."""
+    stored: dict[str, Any] = json.loads(json.dumps(parts, default=str))
+    return stored
+
+
+def _changes(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any] | None
+) -> list[tuple[str, str]]:
+    """Each entry that differs, and how."""
+    one, other = before or {}, after or {}
+    return [
+        (name, f"{_side(one, name)}, now {_side(other, name)}")
+        for name in dict.fromkeys([*one, *other])
+        if name not in one or name not in other or one[name] != other[name]
+    ]
+
+
+def _side(values: Mapping[str, Any], name: str) -> str:
+    return _brief(values[name]) if name in values else "absent"
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _input_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name in dict.fromkeys([*before, *after]):
+        if name not in after:
+            found.append(f"input {name}: no longer read")
+        elif name not in before:
+            found.append(f"input {name}: new")
+        elif before[name].get("sha256") != after[name].get("sha256"):
+            rows = (before[name].get("rows"), after[name].get("rows"))
+            counts = f" ({rows[0]} rows, now {rows[1]})" if rows[0] != rows[1] else ""
+            found.append(f"input {name}: its content{counts}")
+        elif before[name] != after[name]:
+            found.append(f"input {name}: how it is read")
+    return found

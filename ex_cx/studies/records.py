@@ -12,11 +12,12 @@ from typing import Any
 import pandas as pd
 
 from ex_cx.results import TIDY
-from ex_cx.studies.data import StoredData
+from ex_cx.studies.data import input_records
 from ex_cx.studies.layout import read_json
 from ex_cx.studies.manifest import (
     code_cells_sha256,
-    git_revision,
+    decisive_parts,
+    file_sha256,
     package_sha256,
     run_key,
     versions,
@@ -25,56 +26,55 @@ from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.study import LoadedStudy
 
 __all__ = [
+    "brief_results",
     "collect_results",
     "finish",
     "hide_places",
-    "is_current",
     "now",
+    "outputs_of",
     "run_log",
     "start_manifest",
 ]
 
 PLACES = ("panel_path", "data_root", "run_dir")
 """Parameters that say where files lie; they do not decide a result."""
+ESTIMATE_KEYS = (
+    *("model", "outcome", "estimator", "term"),
+    *("estimate", "std_error", "conf_low", "conf_high", "conf_level"),
+)
 RESULT_KEYS = ("study", "run", "segment", "notebook", "model", "outcome", "exposure")
 
 
 def start_manifest(
-    loaded: LoadedStudy, run: PlannedRun, notebook: Path, data: StoredData
+    loaded: LoadedStudy,
+    run: PlannedRun,
+    notebook: Path,
+    reads: Iterable[Mapping[str, Any]],
+    revision: str | None,
 ) -> dict[str, Any]:
     """All that decides a run's result, known before it starts, and the key made from it."""
     values = run.parameters.model_dump(mode="json", exclude=set(PLACES))
-    decisive = {
-        "study": loaded.study.study,
-        "title": loaded.study.title,
-        "notebook": run.notebook,
-        "parameters": values,
-        "data": loaded.study.model_dump(mode="json")["data"],
-        "inputs": data.inputs,
-        "code_sha256": code_cells_sha256(notebook),
-        "ex_cx_sha256": package_sha256(),
-        "versions": dict(versions()),
-    }
     given = {name: values[name] for name in values if name in run.given}
-    return {
+    manifest = {
         "study": loaded.study.study,
         "title": loaded.study.title,
         "run": run.name,
         "notebook": run.notebook,
         "segment": run.segment,
-        "key": run_key(decisive),
         "parameters": {
             "given": given,
             "defaulted": {name: values[name] for name in values if name not in given},
         },
         "seed": values.get("seed"),
-        "inputs": data.inputs,
-        "code_sha256": decisive["code_sha256"],
-        "ex_cx_sha256": decisive["ex_cx_sha256"],
-        "versions": decisive["versions"],
-        "git_revision": git_revision(loaded.path),
+        "data": loaded.study.data.model_dump(mode="json"),
+        "inputs": input_records(reads),
+        "code_sha256": code_cells_sha256(notebook),
+        "ex_cx_sha256": package_sha256(),
+        "versions": dict(versions()),
+        "git_revision": revision,
         "started": now(),
     }
+    return {**manifest, "key": run_key(decisive_parts(manifest))}
 
 
 def now() -> str:
@@ -87,12 +87,16 @@ def finish(status: str, started: float) -> dict[str, Any]:
     return {"status": status, "wall_seconds": round(time.monotonic() - started, 2)}
 
 
-def is_current(folder: Path, key: str) -> bool:
-    """Does `folder` hold a whole good report with this key?"""
-    manifest = read_json(folder / "manifest.json") or {}
-    parts = ("report.html", "result.json", "notebook.ipynb")
-    whole = all((folder / part).is_file() for part in parts)
-    return whole and manifest.get("status") == "ok" and manifest.get("key") == key
+def outputs_of(folder: Path) -> dict[str, str]:
+    """Path below `folder` -> SHA-256 of each file that a run has left there."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+
+
+def brief_results(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The estimates of a run's result.json with their intervals, for its manifest."""
+    rows = result.get("results", [])
+    return [{name: row[name] for name in ESTIMATE_KEYS if name in row} for row in rows]
 
 
 def hide_places(notebook: Path, renamed: Mapping[str, str]) -> None:

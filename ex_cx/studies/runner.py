@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
+import fnmatch
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ex_cx.errors import ExCxError, RunError
-from ex_cx.linkage.sources import shared_path
-from ex_cx.studies.data import StoredData, link_study, segment_values, store_linked
+from ex_cx.errors import ExCxError, RunError, StudyError, some
+from ex_cx.studies.data import StoredData, store_linked
 from ex_cx.studies.kernels import execute_notebook, nursery_for, stop_signals_interrupt
 from ex_cx.studies.layout import (
     building,
@@ -26,24 +26,26 @@ from ex_cx.studies.layout import (
     write_parquet,
     write_text,
 )
-from ex_cx.studies.plan import PlannedRun, plan_runs
+from ex_cx.studies.plan import PlannedRun
+from ex_cx.studies.preparing import Prepared, notebook_path, prepare_study
 from ex_cx.studies.records import (
+    brief_results,
     collect_results,
     finish,
     hide_places,
-    is_current,
     now,
+    outputs_of,
     run_log,
-    start_manifest,
 )
-from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
+from ex_cx.studies.states import RunState, run_state
+from ex_cx.studies.study import LoadedStudy
 
 if TYPE_CHECKING:
     from ex_cx.studies.nursery import Nursery
 
 __all__ = ["Progress", "RunOutcome", "StudyOutcome", "run_study"]
 
-Status = Literal["ok", "unchanged", "failed"]
+Status = Literal["ok", "unchanged", "failed", "not asked", "not started"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,8 @@ class RunOutcome:
     Attributes
     ----------
     run : what was asked for.
-    status : done now, found unchanged, or failed (`reason` says why).
+    status : done now, found unchanged, failed, not asked for (`only`) or not started (after a
+        failure, with `fail_fast`); `reason` says why.
     seconds : time it took.
     folder : where its report lies; for a failure, where its notebook and log lie.
     """
@@ -94,6 +97,10 @@ def run_study(
     data_root: Path | str = "",
     out: Path | str = "runs",
     jobs: int = 1,
+    only: str = "",
+    force: bool = False,
+    fail_fast: bool = False,
+    timeout: float | None = None,
     notify: Callable[[Progress], None] | None = None,
 ) -> StudyOutcome:
     """Link a study's sources once, then execute every run of it that is not current.
@@ -104,6 +111,10 @@ def run_study(
     data_root : folder of its data files; empty means the study file's own folder.
     out : folder that receives `<study>/`; see `StudyOutcome` for what lies there.
     jobs : runs at a time, each in a kernel of its own.
+    only : pattern (`*`, `?`) of the names of runs; the others are left as they are, and the index
+        says so. force : make again also what is current.
+    fail_fast : after a failure no further run is started.
+    timeout : seconds that one run may take.
     notify : called before and after each run, one call at a time.
 
     Raises
@@ -119,54 +130,75 @@ def run_study(
     ex_cx and the packages beneath. A failed run leaves `<run>.failed/` beside its last good report.
     """
     with stop_signals_interrupt():
-        loaded = load_study(path)
-        folder = Path(out).absolute() / loaded.study.study
-        root = Path(data_root).absolute() if str(data_root) else loaded.path.parent
-        linked = link_study(loaded, root)
-        columns = linked.panel.frame.columns
-        loaded.refuse(column_complaints(loaded.study, columns))
-        runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
+        prepared = prepare_study(path, data_root)
+        folder = Path(out).absolute() / prepared.loaded.study.study
+        asked = _asked(prepared, only)
         with working_in(folder):
-            stored = store_linked(linked, folder)
-            tasks = [_task(loaded, run, folder, stored) for run in runs]
-            with nursery_for(sum(not task.current for task in tasks)) as nursery:
+            stored = store_linked(prepared.linked, folder)
+            tasks = [
+                _task(run, manifest, folder, force=force, asked=run.name in asked)
+                for run, manifest in prepared.runs
+            ]
+            todo = [task for task in tasks if task.asked]
+            with nursery_for(sum(not task.skip for task in todo)) as nursery:
                 context = _Context(
-                    loaded=loaded,
+                    loaded=prepared.loaded,
                     folder=folder,
                     data=stored,
                     stop=threading.Event(),
+                    failed=threading.Event() if fail_fast else None,
+                    timeout=timeout,
                     nursery=nursery,
                 )
-                outcomes = _run_all(context, tasks, notify or (lambda progress: None), jobs)
-            return _publish(context, outcomes)
+                outcomes = _run_all(context, todo, notify or (lambda progress: None), jobs)
+            return _publish(context, tasks, outcomes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """What all runs of a study share; the nursery makes their kernels, if there is one."""
+    """What all runs of a study share; the nursery makes their kernels, if there is one.
+
+    `failed` is there when the first failure keeps further runs from starting.
+    """
 
     loaded: LoadedStudy
     folder: Path
     data: StoredData
     stop: threading.Event
+    failed: threading.Event | None
+    timeout: float | None
     nursery: Nursery | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Task:
-    """A run, its notebook, the start of its manifest, and whether its report is there already."""
+    """A run, the start of its manifest, what lies there of it, and whether to make it."""
 
     run: PlannedRun
-    notebook: Path
     manifest: dict[str, Any]
-    current: bool
+    state: RunState
+    asked: bool
+    skip: bool
 
 
-def _task(loaded: LoadedStudy, run: PlannedRun, folder: Path, data: StoredData) -> _Task:
-    notebook = shared_path("notebooks", f"{run.notebook}.ipynb")
-    manifest = start_manifest(loaded, run, notebook, data)
-    current = is_current(folder / run.name, manifest["key"])
-    return _Task(run=run, notebook=notebook, manifest=manifest, current=current)
+def _asked(prepared: Prepared, only: str) -> set[str]:
+    """Names of the runs that match the pattern; all without one."""
+    names = [run.name for run, _ in prepared.runs]
+    found = {name for name in names if fnmatch.fnmatchcase(name, only or "*")}
+    if not found:
+        raise StudyError(
+            f"--only {only!r} matches none of the {len(names)} runs ({some(names)}). Give a "
+            "run's name, or a pattern such as 'mediation*'."
+        )
+    return found
+
+
+def _task(
+    run: PlannedRun, manifest: dict[str, Any], folder: Path, *, force: bool, asked: bool
+) -> _Task:
+    state = run_state(folder / run.name, manifest)
+    skip = state.condition == "current" and not force
+    return _Task(run=run, manifest=manifest, state=state, asked=asked, skip=skip)
 
 
 def _run_all(
@@ -204,16 +236,21 @@ def _run_all(
 def _run_one(context: _Context, task: _Task) -> RunOutcome:
     run, started = task.run, time.monotonic()
     final = context.folder / run.name
-    if task.current:
+    if task.skip:
         discard_failed(final)
         return RunOutcome(run=run, status="unchanged", seconds=0.0, folder=final)
+    if context.failed is not None and context.failed.is_set():
+        reason = "another run failed before it (--fail-fast)"
+        return RunOutcome(run=run, status="not started", seconds=0.0, folder=final, reason=reason)
     manifest = task.manifest | {"started": now()}
     with building(context.folder, run.name) as folder:
         try:
-            _execute(context, task, folder)
+            manifest["peak_memory_bytes"] = _execute(context, task, folder)
             manifest |= finish("ok", started)
-            _complete(context, run, manifest, folder, final)
+            _complete(context, manifest, folder, final)
         except Exception as error:
+            if context.failed is not None:
+                context.failed.set()
             reason = (
                 str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
             )
@@ -222,27 +259,34 @@ def _run_one(context: _Context, task: _Task) -> RunOutcome:
     return RunOutcome(run=run, status="ok", seconds=manifest["wall_seconds"], folder=final)
 
 
-def _execute(context: _Context, task: _Task, folder: Path) -> None:
+def _execute(context: _Context, task: _Task, folder: Path) -> int | None:
+    """Run the notebook; the most memory it took."""
     places = {"panel_path": str(context.data.panel), "run_dir": str(folder)}
     parameters = {**task.run.given, **places}
-    execute_notebook(
-        task.notebook, folder / "notebook.ipynb", parameters, context.stop, context.nursery
+    peak = execute_notebook(
+        notebook_path(task.run.notebook),
+        folder / "notebook.ipynb",
+        parameters,
+        context.stop,
+        context.nursery,
+        context.timeout,
     )
     if not (folder / "result.json").is_file():
         raise RunError(
             f"The notebook {task.run.notebook} ended without a report: it wrote no result.json."
         )
+    return peak
 
 
-def _complete(
-    context: _Context, run: PlannedRun, manifest: dict[str, Any], folder: Path, final: Path
-) -> None:
+def _complete(context: _Context, manifest: dict[str, Any], folder: Path, final: Path) -> None:
     """Manifest, log and page; then everything is put in place at once."""
     from ex_cx.reporting.page import notebook_body, render_page
 
     executed = folder / "notebook.ipynb"
-    manifest["rows"] = (read_json(folder / "result.json") or {}).get("counts", {})
+    result = read_json(folder / "result.json") or {}
+    manifest |= {"rows": result.get("counts", {}), "results": brief_results(result)}
     hide_places(executed, {str(folder): ".", str(context.folder): ".."})
+    manifest["outputs"] = outputs_of(folder)
     write_json(folder / "manifest.json", manifest)
     write_text(folder / "run.log", run_log(manifest, executed))
     page = render_page(folder, manifest, notebook_body(executed))
@@ -269,32 +313,57 @@ def _keep_failure(
     )
 
 
-def _publish(context: _Context, outcomes: tuple[RunOutcome, ...]) -> StudyOutcome:
+def _publish(
+    context: _Context, tasks: list[_Task], outcomes: tuple[RunOutcome, ...]
+) -> StudyOutcome:
     """results.parquet and index.html over all current reports, failures on top."""
     from ex_cx.reporting.index import render_index
 
-    good = [outcome for outcome in outcomes if outcome.status != "failed"]
+    ended = {outcome.run.name: outcome for outcome in outcomes}
+    every = tuple(ended.get(task.run.name) or _not_asked(context, task) for task in tasks)
+    made = {o.run.name for o in outcomes if o.status in ("ok", "unchanged")}
+    left = {
+        task.run.name
+        for task, outcome in zip(tasks, every, strict=True)
+        if task.state.condition == "current" and outcome.status in ("not asked", "not started")
+    }
+    good = [(o.run, context.folder / o.run.name) for o in every if o.run.name in made | left]
     study = context.loaded.study
-    results = collect_results(study.study, [(o.run, o.folder) for o in good])
-    write_parquet(context.folder / "results.parquet", results)
-    cards = [_card(context, outcome) for outcome in outcomes]
+    write_parquet(context.folder / "results.parquet", collect_results(study.study, good))
+    cards = [
+        _card(context, task, outcome, current=outcome.run.name in made | left)
+        for task, outcome in zip(tasks, every, strict=True)
+    ]
     head = {"study": study.study, "title": study.title or study.study}
     index = context.folder / "index.html"
     write_text(index, render_index(head, cards, dated=dt.date.today().isoformat()))
-    return StudyOutcome(index=index, runs=outcomes)
+    return StudyOutcome(index=index, runs=every)
 
 
-def _card(context: _Context, outcome: RunOutcome) -> dict[str, Any]:
+def _not_asked(context: _Context, task: _Task) -> RunOutcome:
+    reason = "not asked for (--only)"
+    folder = context.folder / task.run.name
+    return RunOutcome(run=task.run, status="not asked", seconds=0.0, folder=folder, reason=reason)
+
+
+def _card(context: _Context, task: _Task, outcome: RunOutcome, *, current: bool) -> dict[str, Any]:
     """What the index says of one run; a failed one points at its last good report, if any."""
     run = outcome.run
     page = context.folder / run.name / "report.html"
+    report = read_json(page.with_name("result.json"))
+    note = ""
+    if outcome.status in ("not asked", "not started"):
+        there = "; ".join([task.state.condition, *task.state.why])
+        note = f"{outcome.reason.capitalize()}; what lies here: {there}."
     return {
         "name": run.name,
         "notebook": run.notebook.replace("_", " "),
         "segment": run.segment.replace("=", " "),
         "status": outcome.status,
+        "current": current,
         "reason": outcome.reason,
-        "href": f"{run.name}/report.html" if page.is_file() else "",
-        "report": read_json(context.folder / run.name / "result.json"),
+        "note": note,
+        "href": f"{run.name}/report.html" if page.is_file() and report else "",
+        "report": report,
         "labels": dict(context.loaded.study.labels),
     }

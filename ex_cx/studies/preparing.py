@@ -1,0 +1,107 @@
+"""A study made ready: its sources linked, its runs planned; nothing is written and nothing runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ex_cx.errors import SourceError, some
+from ex_cx.linkage.link import Linked
+from ex_cx.linkage.sources import shared_path
+from ex_cx.studies.data import link_study, segment_values
+from ex_cx.studies.manifest import file_sha256, git_revision
+from ex_cx.studies.plan import PlannedRun, plan_runs
+from ex_cx.studies.records import start_manifest
+from ex_cx.studies.study import LoadedStudy, Study, column_complaints, load_study
+
+__all__ = [
+    "Prepared",
+    "data_folder",
+    "input_paths",
+    "link_unchanging",
+    "notebook_path",
+    "prepare_study",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A study, its linked rows, and its runs in order with the start of their manifests."""
+
+    loaded: LoadedStudy
+    linked: Linked
+    runs: tuple[tuple[PlannedRun, dict[str, Any]], ...]
+
+
+def prepare_study(path: Path | str, data_root: Path | str = "") -> Prepared:
+    """Link a study's sources and plan its runs.
+
+    Parameters
+    ----------
+    path : the study file.
+    data_root : folder of its data files; empty means the study file's own folder.
+
+    Raises
+    ------
+    StudyError, SourceError, SchemaError, LinkError, PanelError : the study or its data are not
+        usable, or a file changed while it was read.
+    """
+    loaded = load_study(path)
+    linked = link_unchanging(loaded, data_folder(loaded, data_root))
+    loaded.refuse(column_complaints(loaded.study, linked.panel.frame.columns))
+    runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
+    reads = linked.audit.to_dict()["reads"]
+    revision = git_revision(loaded.path)
+    manifests = [
+        start_manifest(loaded, run, notebook_path(run.notebook), reads, revision) for run in runs
+    ]
+    return Prepared(loaded=loaded, linked=linked, runs=tuple(zip(runs, manifests, strict=True)))
+
+
+def notebook_path(name: str) -> Path:
+    """The notebook of this name that comes with ex_cx."""
+    return shared_path("notebooks", f"{name}.ipynb")
+
+
+def data_folder(loaded: LoadedStudy, data_root: Path | str = "") -> Path:
+    """Where a study's files lie: as stated, else beside the study file."""
+    return Path(data_root).absolute() if str(data_root) else loaded.path.parent
+
+
+def input_paths(study: Study) -> dict[str, str]:
+    """Source -> path of its file below the data's folder; a ready panel is the source `panel`."""
+    data = study.data
+    if data.panel:
+        return {"panel": data.panel}
+    return {name: source.path for name, source in data.sources.items()}
+
+
+def link_unchanging(loaded: LoadedStudy, root: Path) -> Linked:
+    """Link a study's sources; the hashes of its files must be the same before and after.
+
+    Raises
+    ------
+    SourceError : a file changed meanwhile. Else what `link_study` raises.
+    """
+    before = _hashes(loaded.study, root)
+    linked = link_study(loaded, root)
+    after = _hashes(loaded.study, root)
+    changed = [name for name, sha256 in before.items() if after.get(name) != sha256]
+    if changed:
+        raise SourceError(
+            f"{len(changed)} of {len(before)} data files changed while they were read "
+            f"({some(changed)}). Wait until nothing writes to them, then run again."
+        )
+    return linked
+
+
+def _hashes(study: Study, root: Path) -> dict[str, str]:
+    """Path -> SHA-256 of every file that is there; what is not there is told by the reading."""
+    found = {}
+    for path in input_paths(study).values():
+        try:
+            found[path] = file_sha256(root / path)
+        except (OSError, ValueError):
+            continue
+    return found
