@@ -114,6 +114,12 @@ def fit_two_stage(
         fitted[term - 1, term] = 1.0
     for term, stage in zip(endogenous, first, strict=True):
         fitted[term - 1, z] = stage.coef
+    copied = [t for t, stage in zip(endogenous, first, strict=True) if _is_copy(stage)]
+    if copied:
+        raise RankError(
+            f"The instruments reproduce {some([names[t - 1] for t in copied])} exactly, so that "
+            "nothing is instrumented. Use other instruments, or none."
+        )
     _check_moved(moments, fitted, terms, [names[t - 1] for t in endogenous])
     coarseness = max(stage.coarseness for stage in (reduced, *first))
     if coarseness > TOO_COARSE:
@@ -131,6 +137,11 @@ def fit_two_stage(
         excluded=list(excluded),
         fitted=fitted,
     )
+
+
+def _is_copy(stage: Equation) -> bool:
+    """Whether a first stage leaves nothing but rounding of its term."""
+    return stage.rss <= WIPED_OUT * stage.tss
 
 
 def _check_moved(

@@ -25,6 +25,7 @@ from ex_cx.models.spec import (
     convention_in_words,
     instrument_name,
     instrument_names,
+    lagged_outcome_told,
     refuse_instruments,
     term_names,
 )
@@ -391,7 +392,8 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
             not spec.instruments
         )
         advice = " and ".join(compared) or "the Anderson-Rubin interval in `first_stage`"
-        found.append(f"{clusters} clusters, fewer than {FEW_CLUSTERS}: {small}compare {advice}")
+        groups = "clusters" if clusters == design.n_clusters else "periods"
+        found.append(f"{clusters} {groups}, fewer than {FEW_CLUSTERS}: {small}compare {advice}")
     if spec.vcov in ("unadjusted", "robust") and design.n_obs > design.n_units:
         found.append(
             f"{spec.vcov} errors take the rows of a unit as independent, which they seldom are; "
@@ -406,6 +408,7 @@ def _warnings(panel: Panel, spec: PanelSpec, design: Design, equation: Equation)
             f"{design.n_periods} periods, fewer than {FEW_PERIODS}: Driscoll-Kraay errors rest on "
             "many periods; compare vcov='cluster'"
         )
+    found += lagged_outcome_told(spec, design.n_obs / design.n_units)
     found += same_source(panel, [spec.outcome], [*spec.exposures, *spec.instrument_terms])
     if equation.coarseness > ILL_CONDITIONED:
         found.append(

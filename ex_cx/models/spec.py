@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
+
+import numpy as np
 
 from ex_cx.errors import SpecError, nearest, some
 from ex_cx.estimation.conventions import Match, Vcov, check_match
@@ -19,6 +22,7 @@ __all__ = [
     "convention_in_words",
     "instrument_name",
     "instrument_names",
+    "lagged_outcome_told",
     "refuse_instruments",
     "term_name",
     "term_names",
@@ -180,6 +184,34 @@ def term_names(spec: PanelSpec) -> list[str]:
     return [term_name(term, spec) for term in spec.exposures] + list(spec.controls)
 
 
+def lagged_outcome_told(spec: PanelSpec, n_periods: float) -> list[str]:
+    """A warning where the outcome's own past is a term beside unit effects.
+
+    Parameters
+    ----------
+    n_periods : rows of a unit, on average.
+
+    Source: Nickell (1981), Econometrica 49(6), 1417-1426.
+
+    >>> spec = PanelSpec(outcome="y", exposures=("x",), controls=("y_lag1",))
+    >>> lagged_outcome_told(spec, 8)[0].split(":")[0]
+    'y_lag1 beside unit effects leans downwards'
+    """
+    past = rf"{re.escape(spec.outcome)}_lag\d+"
+    terms = (*(term_name(x, spec) for x in spec.exposures if x not in spec.instrumented),)
+    found = [name for name in (*terms, *spec.controls) if re.fullmatch(past, name)]
+    if not found:
+        return []
+    names, compare = ", ".join(found), "compare `fit_dynamic`"
+    if spec.estimator == "within" and "unit" in spec.absorb:
+        size = f"about (1 + r) / (T - 1), T = {n_periods:.3g} rows a unit (Nickell)"
+        return [f"{names} beside unit effects leans downwards: {size}; {compare}"]
+    if spec.estimator == "first_difference":
+        lean = "holds part of the error of the change it explains, however many the periods"
+        return [f"the change of {names} {lean}; {compare}"]
+    return []
+
+
 def check_spec(panel: Panel, spec: PanelSpec) -> None:
     """Refuse choices and columns that do not exist, or do not go together.
 
@@ -187,6 +219,7 @@ def check_spec(panel: Panel, spec: PanelSpec) -> None:
     ------
     SpecError : with the nearest right name.
     """
+    _check_kinds(panel, spec)
     choices = {"estimator": get_args(Estimator), "vcov": get_args(Vcov)}
     for name, allowed in choices.items():
         value = getattr(spec, name)
@@ -197,8 +230,6 @@ def check_spec(panel: Panel, spec: PanelSpec) -> None:
     _check_combination(panel, spec)
     absorbs_unit = spec.estimator == "within" and "unit" in spec.absorb
     check_match(spec.match, spec.vcov, spec.estimator, absorbs_unit=absorbs_unit)
-    if isinstance(spec.exposures, str) or isinstance(spec.controls, str):
-        raise SpecError("exposures and controls are tuples of terms: write ('x',), not 'x'.")
     if not spec.exposures:
         raise SpecError("The spec names no exposure. Give at least one column in `exposures`.")
     if not set(spec.absorb) <= set(get_args(Effect)):
@@ -217,6 +248,43 @@ def check_spec(panel: Panel, spec: PanelSpec) -> None:
         term_columns(panel, term)
     if spec.instruments:
         _check_instruments(spec)
+    _check_own_outcome(panel, spec)
+
+
+def _check_kinds(panel: Panel, spec: PanelSpec) -> None:
+    """Refuse values of another kind than the spec's fields hold, such as a table for a panel."""
+    if not isinstance(panel, Panel):
+        raise SpecError(
+            f"A Panel is needed, not a {type(panel).__name__}. Make one by "
+            "Panel.from_frame(frame, unit=..., period=...)."
+        )
+    for name in ("exposures", "controls"):
+        terms = getattr(spec, name)
+        if not isinstance(terms, tuple | list) or not all(isinstance(term, str) for term in terms):
+            found = "" if isinstance(terms, str) else f" {name}={terms!r} is none."
+            raise SpecError(
+                f"exposures and controls are tuples of terms: write ('x',), not 'x'.{found}"
+            )
+    if not isinstance(spec.outcome, str):
+        raise SpecError(f"outcome={spec.outcome!r} is no name of a column.")
+    if not isinstance(spec.absorb, tuple | list):
+        raise SpecError(
+            f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
+            "('unit',), ('period',) and ()."
+        )
+    if isinstance(spec.lag, bool) or not isinstance(spec.lag, int | np.integer):
+        raise SpecError(f"lag={spec.lag!r} is not a whole number of periods, such as 1.")
+
+
+def _check_own_outcome(panel: Panel, spec: PanelSpec) -> None:
+    """Refuse the outcome as a part of a term or instrument of its own period."""
+    terms = spec.controls if spec.lag else (*spec.exposures, *spec.controls, *spec.instrument_terms)
+    own = [term for term in terms if spec.outcome in term_columns(panel, term)]
+    if own:
+        raise SpecError(
+            f"{some(own)} holds the outcome {spec.outcome!r} of the same period, so that the "
+            "outcome would explain itself. Leave it out, or take it at a lag."
+        )
 
 
 def _check_combination(panel: Panel, spec: PanelSpec) -> None:

@@ -396,6 +396,14 @@ def test_instruments_are_frozen_pairs_however_they_are_given():
     assert replace(ONE, instruments=(("x", "q1"),)) == ONE
 
 
+@pytest.mark.parametrize("copy", ["x", "1 - 3 * x", "q1 + x - w"])
+def test_an_exposure_that_its_instruments_reproduce_is_refused(copy):
+    panel = panel_of(rows_of().eval(f"same = {copy}"))
+    spec = replace(ONE, instruments={"x": ("q1", "same")})
+    with pytest.raises(RankError, match="instruments reproduce 'x' exactly"):
+        fit_panel(panel, spec)
+
+
 def test_instruments_that_move_nothing_apart_are_refused():
     rows = rows_of()
     rows["q2"] = 2 * rows["q1"]

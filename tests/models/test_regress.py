@@ -773,10 +773,64 @@ def test_jackknife_of_an_estimate_that_rests_on_one_cluster():
             {"exposures": ("y",)},
             "The terms name 'y' more than once, or also as the outcome. Name each column once.",
         ),
+        (
+            {"controls": None},
+            (
+                "exposures and controls are tuples of terms: write ('x',), not 'x'. controls=None "
+                "is none."
+            ),
+        ),
+        ({"outcome": None}, "outcome=None is no name of a column."),
+        ({"lag": "1"}, "lag='1' is not a whole number of periods, such as 1."),
+        ({"lag": 1.0}, "lag=1.0 is not a whole number of periods, such as 1."),
+        (
+            {"exposures": ("x", "x:y")},
+            (
+                "'x:y' holds the outcome 'y' of the same period, so that the outcome would explain "
+                "itself. Leave it out, or take it at a lag."
+            ),
+        ),
+        (
+            {"lag": 1, "controls": ("y^2",)},
+            (
+                "'y^2' holds the outcome 'y' of the same period, so that the outcome would explain "
+                "itself. Leave it out, or take it at a lag."
+            ),
+        ),
     ],
 )
 def test_choices_that_do_not_exist(change, message):
     assert _message(SpecError, _rows(), replace(SPEC, **change)) == message
+
+
+def test_a_table_is_no_panel():
+    with pytest.raises(SpecError, match=r"A Panel is needed, not a DataFrame. Make one by Panel"):
+        fit_panel(_rows(), SPEC)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"exposures": ("y",), "lag": 1}, "y_lag1 beside unit effects leans downwards"),
+        ({"exposures": ("x", "y_lag2")}, "y_lag2 beside unit effects leans downwards"),
+        (
+            {"exposures": ("y",), "lag": 1, "estimator": "first_difference"},
+            "the change of y_lag1 holds part of the error of the change it explains",
+        ),
+        ({"exposures": ("y",), "lag": 1, "absorb": ("period",)}, None),
+        ({"exposures": ("x",), "lag": 1}, None),
+    ],
+)
+def test_the_outcome_s_own_past_beside_unit_effects_is_told(change, told):
+    panel = Panel.from_frame(_rows(), unit="unit", period="period").with_lag("y", 2)
+    found = [w for w in fit_panel(panel, replace(SPEC, **change)).warnings if "fit_dynamic" in w]
+    assert [w.startswith(told) for w in found] == ([] if told is None else [True])
+
+
+def test_two_way_errors_say_of_what_there_are_few():
+    panel = Panel.from_frame(_rows(n_periods=3), unit="unit", period="period")
+    warned = fit_panel(panel, replace(SPEC, vcov="cluster_two_way")).warnings[0]
+    assert warned.startswith("3 periods, fewer than 40: ")
 
 
 @pytest.mark.parametrize(
