@@ -82,9 +82,12 @@ def diagnose(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
 
     Notes
     -----
-    Hausman: Hausman (1978), Econometrica 46(6), 1251-1271, unit effects only, unadjusted errors.
-    Mundlak: joint Wald test of the unit means in the correlated random effects model, clustered
-    errors, F(q, G-1); the robust form of Hausman's (Wooldridge 2010, section 10.7.3).
+    Hausman: Hausman (1978), Econometrica 46(6), 1251-1271, unit effects only, unadjusted errors,
+    both covariances with the error variance of random effects (Stata's sigmamore), so that the
+    statistic exists; with a variance for each (plm) it often does not where units are few.
+    Mundlak: joint Wald test of the unit means in the correlated random effects model, errors
+    clustered by jackknife, F(q, G-1); the robust form of Hausman's (Wooldridge 2010, section
+    10.7.3). CR1 errors make it reject a true null in about 16 % of panels of 12 units.
     Serial correlation: Wooldridge (2010, section 10.6.3) on first differences, null -0.5.
     Cross-section dependence: Pesaran (2015), Econometric Reviews 34(6-10), 1089-1117, on within
     residuals with unit effects only: with period effects absorbed it is biased. Of more than 1,500
@@ -141,15 +144,15 @@ def _refuse_weights(panel: Panel, spec: PanelSpec) -> None:
 
 def _hausman(panel: Panel, spec: PanelSpec) -> _Line:
     _refuse_weights(panel, spec)
-    fixed = fit_panel(panel, replace(spec, vcov="unadjusted"))
-    random = fit_panel(panel, replace(spec, vcov="unadjusted", estimator="random", absorb=()))
-    gap = fixed.coef - random.coef
-    spread = fixed.vcov - random.vcov
-    if np.linalg.eigvalsh(spread)[0] <= 0:
-        raise InferenceError(
-            "the two covariances do not differ by a positive matrix, so the classical statistic "
-            "does not exist here (read the Mundlak test instead)"
-        )
+    fixed = compress_panel(panel, spec).equation()
+    compressed = compress_panel(panel, replace(spec, estimator="random", absorb=()))
+    random = compressed.equation()
+    shared = len(fixed.coef)
+    gap = fixed.coef - random.coef[:shared]
+    variance = random.rss / (compressed.design.n_obs - len(random.coef))
+    spread = variance * (fixed.bread - random.bread[:shared, :shared])
+    if not np.linalg.eigvalsh(spread)[0] > 0:
+        raise InferenceError("random effects are the within estimates here, but for rounding")
     value = float(gap @ np.linalg.solve(spread, gap))
     p = _chi2_tail(value, len(gap))
     return _Line("", value, p, *_effects_differ(p, "within and random-effects estimates"))
@@ -157,7 +160,7 @@ def _hausman(panel: Panel, spec: PanelSpec) -> _Line:
 
 def _mundlak(panel: Panel, spec: PanelSpec, n_terms: int) -> _Line:
     _refuse_weights(panel, spec)
-    result = fit_panel(panel, replace(spec, estimator="correlated_random", vcov="cluster"))
+    result = fit_panel(panel, replace(spec, estimator="correlated_random", vcov="jackknife"))
     means = slice(n_terms, None)
     gap, spread = result.coef[means], result.vcov[means, means]
     if not len(gap):
