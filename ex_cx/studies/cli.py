@@ -1,11 +1,12 @@
-"""The command line: `ex-cx demo | simulate | check | run`. What a command needs it imports late."""
+"""The command line. What a command needs it imports late, so that `--help` answers at once."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 try:
     import typer
@@ -14,9 +15,6 @@ except ModuleNotFoundError:
     raise SystemExit(message) from None
 
 from ex_cx.errors import ExCxError
-
-if TYPE_CHECKING:
-    from ex_cx.studies.runner import Progress, RunOutcome, StudyOutcome
 
 __all__ = ["app", "main"]
 
@@ -27,11 +25,15 @@ app = typer.Typer(
     help="Link employee experience to customer outcomes: data in, study report out.",
 )
 
-Jobs = Annotated[int, typer.Option(min=1, help="Reports made at a time, each in its own process.")]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=1, help="Reports made at a time, each in its own process."),
+]
 Out = Annotated[Path, typer.Option(help="Folder that receives the reports.")]
 DataRoot = Annotated[
     Path | None, typer.Option(help="Folder of the data files; default: the study file's own.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 INTERRUPTED = 130
 
 
@@ -40,8 +42,7 @@ def demo(out: Out = Path("runs")) -> None:
     """Run the study that comes with ex_cx: a simulated contact centre."""
     from ex_cx.linkage.sources import shared_path
 
-    with _ending():
-        _run(shared_path("data", "contact_centre", "study.yaml"), None, out, jobs=2)
+    run(shared_path("data", "contact_centre", "study.yaml"), out=out, jobs=2)
 
 
 @app.command()
@@ -55,13 +56,27 @@ def simulate(
     ] = 0.0,
 ) -> None:
     """Write the five exports of a simulated contact centre, and a study file for them."""
+    from ex_cx.studies.narration import short
     from ex_cx.studies.simulating import write_simulated_study
 
     with _ending():
         for path in write_simulated_study(
             out, n_units=units, n_periods=periods, seed=seed, reverse=reverse
         ):
-            typer.echo(_short(path))
+            typer.echo(short(path))
+
+
+@app.command()
+def new(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist or be empty.")],
+    data: Annotated[Path, typer.Option(help="Table with one row per unit and period.")],
+) -> None:
+    """Begin a study around a table of your own; what is guessed is marked."""
+    from ex_cx.studies.scaffold import scaffold_study
+
+    with _ending():
+        for line in scaffold_study(folder, data):
+            typer.echo(line)
 
 
 @app.command()
@@ -76,10 +91,117 @@ def check(path: Path, data_root: DataRoot = None) -> None:
 
 
 @app.command()
-def run(study: Path, data_root: DataRoot = None, out: Out = Path("runs"), jobs: Jobs = 1) -> None:
+def run(
+    study: Path,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    jobs: Jobs = 1,
+    only: Annotated[str, typer.Option(help="Only runs whose name fits, such as 'med*'.")] = "",
+    force: Annotated[bool, typer.Option("--force", help="Also what is current.")] = False,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Start no further run after a failure.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what would run, and why; write nothing.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds that one run may take.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Run a study file: what is unchanged is skipped, one failing report never stops the others."""
+    from ex_cx.studies import narration
+
+    with _ending(as_json):
+        if dry_run:
+            from ex_cx.studies.telling import planned_lines
+
+            for line in planned_lines(
+                study, data_root, out, only=only, force=force, as_json=as_json
+            ):
+                typer.echo(line)
+            return
+        from ex_cx.studies.runner import run_study
+
+        with narration.narration(sys.stderr if as_json else sys.stdout) as notify:
+            outcome = run_study(
+                study,
+                data_root=data_root or "",
+                out=out,
+                jobs=jobs,
+                only=only,
+                force=force,
+                fail_fast=fail_fast,
+                timeout=timeout,
+                notify=notify,
+            )
+        told = [narration.outcome_json(outcome)] if as_json else narration.closing(outcome)
+        for line in told:
+            typer.echo(line)
+        raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def status(
+    study: Path, data_root: DataRoot = None, out: Out = Path("runs"), as_json: AsJson = False
+) -> None:
+    """Tell of each run whether it is current, stale (and why), failed or missing."""
+    from ex_cx.studies.telling import status_lines
+
+    with _ending(as_json):
+        for line in status_lines(study, data_root, out, as_json=as_json):
+            typer.echo(line)
+
+
+@app.command()
+def verify(folder: Path, data_root: DataRoot = None) -> None:
+    """Hash a run's files again, its inputs too with --data-root; exit 1 if anything differs."""
+    from ex_cx.studies.verifying import verify_run
+
     with _ending():
-        _run(study, data_root, out, jobs)
+        lines, good = verify_run(folder, data_root)
+        for line in lines:
+            typer.echo(line)
+        raise typer.Exit(int(not good))
+
+
+@app.command()
+def rerun(
+    report: Annotated[Path, typer.Argument(help="A report.html, or the folder of a run.")],
+    data_root: Annotated[Path, typer.Option(help="Folder of the data files.")],
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds that the run may take.")
+    ] = None,
+) -> None:
+    """Run again what a report came from, and tell whether the numbers are the same."""
+    from ex_cx.studies.rerunning import rerun_report
+
+    with _ending():
+        lines, same = rerun_report(report, data_root, timeout=timeout)
+        for line in lines:
+            typer.echo(line)
+        raise typer.Exit(int(not same))
+
+
+@app.command()
+def compare(first: Path, second: Path) -> None:
+    """Two runs side by side: estimates, intervals, and what went into them."""
+    from ex_cx.studies.comparing import compare_runs
+
+    with _ending():
+        for line in compare_runs(first, second):
+            typer.echo(line)
+
+
+@app.command()
+def doctor(out: Out = Path("runs")) -> None:
+    """Tell whether everything that a study needs is here; exit 1 if something essential lacks."""
+    from ex_cx.studies.doctor import examine
+
+    findings = examine(out)
+    for finding in findings:
+        typer.echo(finding.line())
+    raise typer.Exit(int(any(finding.essential and not finding.good for finding in findings)))
 
 
 def main() -> None:
@@ -88,77 +210,23 @@ def main() -> None:
 
 
 @contextlib.contextmanager
-def _ending() -> Iterator[None]:
+def _ending(as_json: bool = False) -> Iterator[None]:
     """Errors a user can act on are one message and exit code 2; an interrupt is 130."""
     try:
         yield
     except ExCxError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
+        _echo_error(as_json, f"{type(error).__name__}: {error}", 2)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo("Interrupted; what is in place is whole. Run again to go on.", err=True)
+        message = "Interrupted; what is in place is whole. Run again to go on."
+        typer.echo(message, err=True)
+        _echo_error(as_json, message, INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _run(study: Path, data_root: Path | None, out: Path, jobs: int) -> None:
-    from ex_cx.studies.runner import run_study
+def _echo_error(as_json: bool, message: str, code: int) -> None:
+    if as_json:
+        import json
 
-    with _narration() as notify:
-        outcome = run_study(study, data_root=data_root or "", out=out, jobs=jobs, notify=notify)
-    for line in _closing(outcome):
-        typer.echo(line)
-    raise typer.Exit(outcome.exit_code)
-
-
-@contextlib.contextmanager
-def _narration() -> Iterator[Callable[[Progress], None]]:
-    """How progress is told: a bar on a terminal, one plain line a run otherwise."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        yield lambda progress: _plain_line(progress, typer.echo)
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    columns = (SpinnerColumn(), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    with Bar(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("linking the sources", total=None)
-
-        def show(progress: Progress) -> None:
-            bar.update(task, total=progress.total, description=progress.run)
-            bar.advance(task, 0 if progress.outcome is None else 1)
-            _plain_line(progress, console.print)
-
-        yield show
-
-
-def _plain_line(progress: Progress, write: Callable[[str], None]) -> None:
-    if progress.outcome is not None:
-        width = len(str(progress.total))
-        count = f"[{progress.position:>{width}}/{progress.total}]"
-        write(f"{count} {progress.run}: {_state(progress.outcome)}")
-
-
-def _state(outcome: RunOutcome) -> str:
-    if outcome.status == "unchanged":
-        return "unchanged, skipped"
-    if outcome.status == "ok":
-        return f"done in {outcome.seconds:.1f} s"
-    return f"FAILED after {outcome.seconds:.1f} s: {outcome.reason}"
-
-
-def _closing(outcome: StudyOutcome) -> Iterator[str]:
-    failed = [run for run in outcome.runs if run.status == "failed"]
-    if failed:
-        yield f"{len(failed)} of {len(outcome.runs)} runs failed; their logs:"
-        yield from (f"  {_short(run.folder / 'run.log')}" for run in failed)
-    yield _short(outcome.index)
-
-
-def _short(path: Path) -> str:
-    """A path below the working folder without it."""
-    whole = path.absolute()
-    here = Path.cwd()
-    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
+        typer.echo(json.dumps({"error": message, "exit_code": code, "runs": []}, indent=2))

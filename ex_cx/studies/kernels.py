@@ -25,7 +25,7 @@ from ex_cx.studies.layout import is_alive
 if TYPE_CHECKING:
     from ex_cx.studies.nursery import Nursery
 
-__all__ = ["environment", "execute_notebook", "nursery_for", "stop_signals_interrupt"]
+__all__ = ["can_fork", "environment", "execute_notebook", "nursery_for", "stop_signals_interrupt"]
 
 _SOCKETS = "ex_cx-"
 WARM = "ex-cx-warm"
@@ -142,13 +142,18 @@ def environment() -> dict[str, str]:
     return {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **given}
 
 
+def can_fork() -> bool:
+    """Can kernels be forked here: on Linux, where jupyter_client knows their provisioner?"""
+    known = entry_points(group="jupyter_client.kernel_provisioners", name=WARM)
+    return sys.platform == "linux" and bool(known)
+
+
 def nursery_for(n_runs: int) -> contextlib.AbstractContextManager[Nursery | None]:
     """A nursery of kernels, where that many runs are worth one and the system can fork.
 
     jupyter_client must know its provisioner; it does where ex_cx was installed as it is now.
     """
-    known = entry_points(group="jupyter_client.kernel_provisioners", name=WARM)
-    if n_runs < WORTH_IT or sys.platform != "linux" or not known:
+    if n_runs < WORTH_IT or not can_fork():
         return contextlib.nullcontext()
     from ex_cx.studies.nursery import Nursery
 

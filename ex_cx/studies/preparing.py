@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ex_cx.errors import SourceError, some
+from ex_cx.errors import SourceError, StudyError, some
 from ex_cx.linkage.link import Linked
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.data import link_study, segment_values
 from ex_cx.studies.manifest import file_sha256, git_revision
 from ex_cx.studies.plan import PlannedRun, plan_runs
 from ex_cx.studies.records import start_manifest
-from ex_cx.studies.study import LoadedStudy, Study, column_complaints, load_study
+from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
 
 __all__ = [
     "Prepared",
@@ -22,6 +23,7 @@ __all__ = [
     "link_unchanging",
     "notebook_path",
     "prepare_study",
+    "runs_asked",
 ]
 
 
@@ -64,17 +66,40 @@ def notebook_path(name: str) -> Path:
     return shared_path("notebooks", f"{name}.ipynb")
 
 
+def runs_asked(prepared: Prepared, only: str) -> set[str]:
+    """Names of the runs that match the pattern; all without one.
+
+    Raises
+    ------
+    StudyError : none does.
+    """
+    names = [run.name for run, _ in prepared.runs]
+    found = {name for name in names if fnmatch.fnmatchcase(name, only or "*")}
+    if not found:
+        raise StudyError(
+            f"--only {only!r} matches none of the {len(names)} runs ({some(names)}). Give a "
+            "run's name, or a pattern such as 'mediation*'."
+        )
+    return found
+
+
 def data_folder(loaded: LoadedStudy, data_root: Path | str = "") -> Path:
     """Where a study's files lie: as stated, else beside the study file."""
     return Path(data_root).absolute() if str(data_root) else loaded.path.parent
 
 
-def input_paths(study: Study) -> dict[str, str]:
-    """Source -> path of its file below the data's folder; a ready panel is the source `panel`."""
-    data = study.data
-    if data.panel:
-        return {"panel": data.panel}
-    return {name: source.path for name, source in data.sources.items()}
+def input_paths(data: object) -> list[str]:
+    """Paths of all files that a data section, as plain values, names.
+
+    >>> input_paths({"panel": "", "sources": {"hr": {"path": "hr.csv", "unit": "team"}}})
+    ['hr.csv']
+    """
+    if not isinstance(data, dict):
+        return []
+    keys = ("panel", "path")
+    found = [data[key] for key in keys if isinstance(data.get(key), str) and data[key]]
+    inner = [path for value in data.values() for path in input_paths(value)]
+    return list(dict.fromkeys([*found, *inner]))
 
 
 def link_unchanging(loaded: LoadedStudy, root: Path) -> Linked:
@@ -84,9 +109,10 @@ def link_unchanging(loaded: LoadedStudy, root: Path) -> Linked:
     ------
     SourceError : a file changed meanwhile. Else what `link_study` raises.
     """
-    before = _hashes(loaded.study, root)
+    paths = input_paths(loaded.study.data.model_dump(mode="json"))
+    before = _hashes(paths, root)
     linked = link_study(loaded, root)
-    after = _hashes(loaded.study, root)
+    after = _hashes(paths, root)
     changed = [name for name, sha256 in before.items() if after.get(name) != sha256]
     if changed:
         raise SourceError(
@@ -96,10 +122,10 @@ def link_unchanging(loaded: LoadedStudy, root: Path) -> Linked:
     return linked
 
 
-def _hashes(study: Study, root: Path) -> dict[str, str]:
+def _hashes(paths: list[str], root: Path) -> dict[str, str]:
     """Path -> SHA-256 of every file that is there; what is not there is told by the reading."""
     found = {}
-    for path in input_paths(study).values():
+    for path in paths:
         try:
             found[path] = file_sha256(root / path)
         except (OSError, ValueError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import datetime as dt
-import fnmatch
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ex_cx.errors import ExCxError, RunError, StudyError, some
+from ex_cx.errors import ExCxError, RunError
 from ex_cx.studies.data import StoredData, store_linked
 from ex_cx.studies.kernels import execute_notebook, nursery_for, stop_signals_interrupt
 from ex_cx.studies.layout import (
@@ -27,7 +26,7 @@ from ex_cx.studies.layout import (
     write_text,
 )
 from ex_cx.studies.plan import PlannedRun
-from ex_cx.studies.preparing import Prepared, notebook_path, prepare_study
+from ex_cx.studies.preparing import notebook_path, prepare_study, runs_asked
 from ex_cx.studies.records import (
     brief_results,
     collect_results,
@@ -132,7 +131,7 @@ def run_study(
     with stop_signals_interrupt():
         prepared = prepare_study(path, data_root)
         folder = Path(out).absolute() / prepared.loaded.study.study
-        asked = _asked(prepared, only)
+        asked = runs_asked(prepared, only)
         with working_in(folder):
             stored = store_linked(prepared.linked, folder)
             tasks = [
@@ -179,18 +178,6 @@ class _Task:
     state: RunState
     asked: bool
     skip: bool
-
-
-def _asked(prepared: Prepared, only: str) -> set[str]:
-    """Names of the runs that match the pattern; all without one."""
-    names = [run.name for run, _ in prepared.runs]
-    found = {name for name in names if fnmatch.fnmatchcase(name, only or "*")}
-    if not found:
-        raise StudyError(
-            f"--only {only!r} matches none of the {len(names)} runs ({some(names)}). Give a "
-            "run's name, or a pattern such as 'mediation*'."
-        )
-    return found
 
 
 def _task(

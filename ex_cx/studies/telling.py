@@ -1,0 +1,77 @@
+"""What `ex-cx status` and `ex-cx run --dry-run` tell; nothing is written."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from ex_cx.studies.preparing import prepare_study, runs_asked
+from ex_cx.studies.states import study_state, unplanned
+
+__all__ = ["planned_lines", "status_lines"]
+
+
+def status_lines(
+    study: Path, data_root: Path | None, out: Path, *, as_json: bool = False
+) -> Iterator[str]:
+    """One line a run with its condition and why, then counts; or one JSON document.
+
+    Raises
+    ------
+    StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
+    """
+    prepared = prepare_study(study, data_root or "")
+    states = study_state(prepared, out)
+    others = [path.name for path in unplanned(prepared, out)]
+    if as_json:
+        whole = {"runs": [state.to_dict() for state in states], "not in the study": others}
+        yield json.dumps(whole, indent=2, ensure_ascii=False)
+        return
+    for state in states:
+        why = f": {'; '.join(state.why)}" if state.why else ""
+        yield f"{state.condition:<8} {state.run}{why}"
+    yield from (f"other    {name}: the study does not ask for it" for name in others)
+    counts = Counter(state.condition for state in states)
+    yield ", ".join(f"{n} {condition}" for condition, n in counts.items()) + "."
+
+
+def planned_lines(
+    study: Path,
+    data_root: Path | None,
+    out: Path,
+    *,
+    only: str = "",
+    force: bool = False,
+    as_json: bool = False,
+) -> Iterator[str]:
+    """What `run_study` would do with each run and why; or one JSON document.
+
+    Raises
+    ------
+    StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
+    """
+    prepared = prepare_study(study, data_root or "")
+    asked = runs_asked(prepared, only)
+    found = []
+    for state in study_state(prepared, out):
+        why = "; ".join(state.why)
+        reason = {
+            "current": "current",
+            "stale": f"stale because {why}",
+            "failed": f"failed last time: {why}",
+            "missing": "new",
+        }[state.condition]
+        would = "run" if force or state.condition != "current" else "skip"
+        if force and state.condition == "current":
+            reason = "current, but --force"
+        if state.run not in asked:
+            would, reason = "leave", f"not asked for (--only); {reason}"
+        found.append({**state.to_dict(), "would": would, "reason": reason})
+    if as_json:
+        yield json.dumps({"dry_run": True, "runs": found}, indent=2, ensure_ascii=False)
+        return
+    for entry in found:
+        yield f"{entry['would']:<5} {entry['run']}: {entry['reason']}"
+    yield f"{sum(e['would'] == 'run' for e in found)} of {len(found)} runs would run."
