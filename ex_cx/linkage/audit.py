@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,11 @@ class LinkAudit:
         suppressed, and rows without an answer.
     definitions : column, source, measured_on, definition.
     reads : how each file was read.
+    crosswalk : source, unit, target, share, rows, outcome: what became of each unit's rows.
+    combined : source, column, rule, unit_periods, incomplete: ready columns combined by a rule, and
+        values left out because too few of their parts are there.
+    strangers : unit, seen_in, lacks, unit_periods: units that not every source knows.
+    selective : rows kept and lost compared, as `compare_lost` returns them.
     """
 
     flow: pd.DataFrame
@@ -71,6 +76,10 @@ class LinkAudit:
     suppressed: pd.DataFrame
     definitions: pd.DataFrame
     reads: pd.DataFrame
+    crosswalk: pd.DataFrame = field(default_factory=pd.DataFrame)
+    combined: pd.DataFrame = field(default_factory=pd.DataFrame)
+    strangers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    selective: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """Plain types, for JSON; `LinkAudit.from_dict` reads them back."""
@@ -79,7 +88,7 @@ class LinkAudit:
     @classmethod
     def from_dict(cls, parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> LinkAudit:
         """The audit that `to_dict` stored."""
-        return cls(**{name: pd.DataFrame(list(parts[name])) for name in _PARTS})
+        return cls(**{name: pd.DataFrame(list(parts.get(name, ()))) for name in _PARTS})
 
     def with_steps(self, flow: Flow | None, definitions: pd.DataFrame | None = None) -> LinkAudit:
         """The audit continued by steps on the linked panel and by new columns."""
@@ -95,7 +104,7 @@ class LinkAudit:
     def _repr_html_(self) -> str:
         parts = [
             f"<p><strong>{html.escape(title)}</strong></p>"
-            + getattr(self, name).to_html(index=False, escape=True, na_rep="")
+            + getattr(self, name).to_html(index=False, escape=True, na_rep="", max_rows=60)
             for name, title in _PARTS.items()
             if len(getattr(self, name))
         ]
@@ -108,6 +117,10 @@ _PARTS = {
     "suppressed": "What is shown",
     "definitions": "What the columns mean",
     "reads": "How the files were read",
+    "crosswalk": "What the crosswalk did with each unit",
+    "combined": "Which ready columns were combined",
+    "strangers": "Units that not every source knows",
+    "selective": "Are the rows that were lost different?",
 }
 
 

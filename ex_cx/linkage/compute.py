@@ -26,9 +26,12 @@ Counts = dict[str, dict[str, int]]
 
 
 def measure_rows(
-    rows: pd.DataFrame, period: np.ndarray, spec: SourceSpec
+    rows: pd.DataFrame, period: np.ndarray, spec: SourceSpec, shares: np.ndarray | None = None
 ) -> tuple[pd.DataFrame, Counts]:
     """All measures per unit and period; `period` holds the position of each row.
+
+    `shares` holds the part of each row that belongs to its unit, where units were split: sums and
+    counts take that part of it.
 
     Means and shares of fewer than `spec.min_n` respondents are missing, distributions below
     `spec.min_n_shares`: the shares behind a net promoter score, and every standard error, which
@@ -41,7 +44,7 @@ def measure_rows(
     out = {"unit": labels[keys // span], "period": keys % span + origin}
     counts: Counts = {}
     for name, measure in spec.measures.items():
-        values, blank = _one_measure(rows, spec, measure, groups, len(keys))
+        values, blank = _one_measure(rows, spec, measure, groups, len(keys), shares)
         shown, hidden = _suppress(values, measure, spec)
         out |= _named(name, shown)
         counts[name] = {"unit_periods": len(keys), "blank_answers": blank, **hidden}
@@ -70,15 +73,22 @@ def _halves(
 
 
 def _one_measure(
-    rows: pd.DataFrame, spec: SourceSpec, measure: MeasureSpec, groups: np.ndarray, n: int
+    rows: pd.DataFrame,
+    spec: SourceSpec,
+    measure: MeasureSpec,
+    groups: np.ndarray,
+    n: int,
+    shares: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, int]:
     """The measure per group, and how many rows had nothing to measure."""
+    part = np.ones(len(groups)) if shares is None else shares
     if measure.metric == "count":
         size = np.bincount(groups, minlength=n)
-        return pd.DataFrame({"value": size.astype(float), "n": size}), 0
+        return pd.DataFrame({"value": np.bincount(groups, weights=part, minlength=n), "n": size}), 0
     if measure.metric in ("occupancy", "aht", "ratio"):
         per = 100.0 if measure.metric == "occupancy" else measure.per
-        top, bottom = (rows[c].to_numpy(float) for c in (measure.numerator, measure.denominator))
+        sums = (measure.numerator, measure.denominator)
+        top, bottom = (part * rows[c].to_numpy(float) for c in sums)
         blank = int((np.isnan(top) | np.isnan(bottom)).sum())
         return group_ratio(top, bottom, groups, n, per=per), blank
     answers = _answers(rows, spec, measure)
@@ -86,7 +96,7 @@ def _one_measure(
     if measure.metric == "nps":
         return group_nps(answers, groups, n), blank
     if measure.metric == "sum":
-        return group_sum(answers, groups, n), blank
+        return group_sum(part * answers, groups, n), blank
     if measure.metric in ("share", "fcr"):
         return group_share(answers, groups, n), blank
     return group_mean(answers, groups, n), blank

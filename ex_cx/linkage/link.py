@@ -12,6 +12,7 @@ import pandas as pd
 from ex_cx.errors import LinkError, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.calendar import calendar_codes
+from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.panel import Panel
@@ -66,10 +67,23 @@ def link_study_data(
     if not sources:
         raise LinkError("There are no sources to link. List at least one under `sources`.")
     measured = [
-        measure_source(read_source(spec, root), spec, name, first=plan.first, last=plan.last)
+        measure_source(
+            read_source(spec, root),
+            spec,
+            name,
+            first=plan.first,
+            last=plan.last,
+            frequency=plan.frequency,
+            crosswalk=_crosswalk(spec, root),
+        )
         for name, spec in sources.items()
     ]
     return keep_where(derive(link_sources(measured), plan.derive), plan.where)
+
+
+def _crosswalk(spec: SourceSpec, root: str | Path) -> Crosswalk | None:
+    named = spec.crosswalk
+    return None if named is None else read_crosswalk(named, root, dated=spec.is_dated)
 
 
 def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead:
@@ -236,7 +250,9 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
         for source in sources
         for name, text in source.definitions.items()
     ]
-    reads = [{"source": s.name, **s.report.to_dict()} for s in sources if s.report is not None]
+    files = [(s.name, s.report) for s in sources]
+    files += [(f"{s.name}, crosswalk", s.crosswalk_report) for s in sources]
+    reads = [{"source": name, **report.to_dict()} for name, report in files if report is not None]
     suppressed = [s.suppressed.assign(source=s.name) for s in sources if len(s.suppressed)]
     return LinkAudit(
         flow=pd.concat([*(s.flow.frame() for s in sources), flow.frame()], ignore_index=True),
@@ -246,13 +262,30 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
             definitions, columns=["column", "source", "measured_on", "definition"]
         ),
         reads=pd.DataFrame(reads),
+        crosswalk=_source_first([s.crosswalk.assign(source=s.name) for s in sources]),
+        combined=_source_first([s.combined.assign(source=s.name) for s in sources]),
+        strangers=_strangers(sources, keys),
     )
 
 
+def _strangers(sources: Sequence[MeasuredSource], keys: _Keys) -> pd.DataFrame:
+    """Units that not every source knows: unit, seen_in, lacks, unit_periods."""
+    n = len(keys.labels)
+    seen = np.stack([np.bincount(keys.unit[rows >= 0], minlength=n) > 0 for rows in keys.rows])
+    size = np.bincount(keys.unit, minlength=n)
+    names = np.array([source.name for source in sources], dtype=object)
+    rows = [
+        (keys.labels[at], ", ".join(names[seen[:, at]]), ", ".join(names[~seen[:, at]]), size[at])
+        for at in np.flatnonzero(~seen.all(axis=0))
+    ]
+    return pd.DataFrame(rows, columns=["unit", "seen_in", "lacks", "unit_periods"])
+
+
 def _source_first(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    if not frames:
+    filled = [frame for frame in frames if len(frame)]
+    if not filled:
         return pd.DataFrame()
-    whole = pd.concat(frames, ignore_index=True)
+    whole = pd.concat(filled, ignore_index=True)
     return whole[["source", *whole.columns.drop("source")]]
 
 

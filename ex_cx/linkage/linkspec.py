@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import ClassVar, Literal
 
 from ex_cx.errors import SchemaError
-from ex_cx.linkage.schema import RESERVED
+from ex_cx.linkage.schema import RESERVED, Frequency
 
 __all__ = ["DeriveSpec", "LinkSpec", "WhereSpec"]
 
@@ -129,12 +129,14 @@ class WhereSpec:
 class LinkSpec:
     """What is done once the sources are measured: window, derived columns, then filters.
 
-    `first` and `last` stand for every source that does not state its own.
+    `first` and `last` stand for every source that does not state its own. `frequency` is that of
+    the panel; sources that are finer are brought to it, measures by computing them anew.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     first: str | int = ""
     last: str | int = ""
+    frequency: Frequency | Literal[""] = ""
     derive: tuple[DeriveSpec, ...] = ()
     where: tuple[WhereSpec, ...] = ()

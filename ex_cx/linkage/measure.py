@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,15 @@ import pandas as pd
 from ex_cx.errors import LinkError, SchemaError, some
 from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.check import check_table
+from ex_cx.linkage.combine import refuse_repeated, take_columns
 from ex_cx.linkage.compute import Counts, definition, measure_rows, measure_spells
+from ex_cx.linkage.crosswalk import Crosswalk
+from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
     MISSING,
+    check_coarser,
     dates_needed,
+    full_periods,
     period_label,
     period_position,
     period_positions,
@@ -45,6 +51,9 @@ class MeasuredSource:
     flow : what became of every row of the file.
     suppressed : measure, unit_periods, shown, suppressed, shares_suppressed, blank_answers.
     carried : rows that repeat an earlier survey wave.
+    crosswalk : unit, target, share, rows, outcome: what a crosswalk did with each unit's rows.
+    combined : column, rule, unit_periods, incomplete: ready columns that a rule has combined.
+    crosswalk_report : how the file of the crosswalk was read, if it was.
     report : how the file was read, if it was.
     """
 
@@ -58,17 +67,26 @@ class MeasuredSource:
     suppressed: pd.DataFrame
     carried: int = 0
     report: ReadReport | None = None
+    crosswalk: pd.DataFrame = field(default_factory=pd.DataFrame)
+    combined: pd.DataFrame = field(default_factory=pd.DataFrame)
+    crosswalk_report: ReadReport | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Kept:
-    """Rows of a source whose unit and date are known and inside the window."""
+    """Rows of a source whose unit and date are known and inside the window.
+
+    `position` counts in the periods of the panel. `shares` are the parts of rows whose unit was
+    split; `mapping` says what the crosswalk did.
+    """
 
     rows: pd.DataFrame
     position: np.ndarray
     flow: Flow
     first: int | None
     last: int | None
+    shares: np.ndarray | None = None
+    mapping: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def measure_source(
@@ -78,6 +96,8 @@ def measure_source(
     *,
     first: str | int = "",
     last: str | int = "",
+    frequency: Frequency | Literal[""] = "",
+    crosswalk: Crosswalk | None = None,
 ) -> MeasuredSource:
     """Check a table and compute the columns and measures of `spec` per unit and period.
 
@@ -86,6 +106,9 @@ def measure_source(
     table : a file as read, or a frame; it is not changed.
     name : what messages and the audit call the source.
     first, last : window used where the spec states none; rows outside it are counted and left out.
+    frequency : of the panel, where it is coarser than the source's own. Measures are computed from
+        the rows of the longer periods; ready columns need a rule under `combine`.
+    crosswalk : which unit of the panel each unit of the source is; needed if the spec names one.
 
     Raises
     ------
@@ -93,38 +116,49 @@ def measure_source(
     LinkError : a file said to have one row per unit and period has more, or a unit has two values
         of an attribute.
     """
+    aligned = _aligned(spec, name, frequency)
     raw = table.frame if isinstance(table, TableRead) else table
     file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
     rows = check_table(raw, source_rules(spec, f"{name}{file}"))
-    kept = _known_rows(rows, spec, name, spec.first or first, spec.last or last)
-    counts: Counts = {}
+    kept = _known_rows(rows, aligned, name, _edges(spec, aligned, name, first, last))
     if spec.columns:
-        measured = _take_columns(kept, spec, name)
+        refuse_repeated(kept.rows, spec, name)
+    if spec.crosswalk is not None or crosswalk is not None:
+        kept = _mapped(kept, spec, name, crosswalk)
+    counts: Counts = {}
+    incomplete: Mapping[str, int] = {}
+    if spec.columns:
+        measured, incomplete = take_columns(
+            kept.rows, kept.shares, spec, name, frequency=aligned.frequency
+        )
     elif spec.is_spells:
-        measured, counts = measure_spells(kept.rows, spec, name, kept.first, kept.last)
+        measured, counts = measure_spells(kept.rows, aligned, name, kept.first, kept.last)
     else:
-        measured, counts = measure_rows(kept.rows, kept.position, spec)
+        measured, counts = measure_rows(kept.rows, kept.position, aligned, kept.shares)
     if len(measured) == 0:
         raise LinkError(
             f"None of the {len(rows):,} rows of {name!r} has a unit and a period inside the window "
-            f"({_window(kept, spec)}). Check the columns, the window and the frequency."
+            f"({_window(kept, aligned)}). Check the columns, the window and the frequency."
         )
     flow = kept.flow.step("unit-periods measured", len(measured), counting="unit-periods")
     measured, carried = _carry(measured, spec.carry, kept.last)
     label = spec.respondents or name
     values = [column for column in measured.columns if column not in ("unit", "period")]
-    period = period_values(measured["period"].to_numpy(), spec.frequency)
+    period = period_values(measured["period"].to_numpy(), aligned.frequency)
     return MeasuredSource(
         name=name,
         frame=measured.assign(period=period.array),
-        frequency=spec.frequency,
+        frequency=aligned.frequency,
         attributes=_attributes(kept.rows, spec, name),
         provenance=dict.fromkeys(values, label),
-        definitions=_definitions(spec),
+        definitions=_definitions(spec, aligned, incomplete),
         flow=flow,
         suppressed=_suppressed(counts),
         carried=carried,
         report=table.report if isinstance(table, TableRead) else None,
+        crosswalk=kept.mapping,
+        combined=_combined(spec, incomplete, len(measured)),
+        crosswalk_report=None if crosswalk is None else crosswalk.report,
     )
 
 
@@ -141,6 +175,9 @@ def source_rules(spec: SourceSpec, name: str) -> TableSchema:
         if column not in typed and column not in rules:
             low, high = spec.ranges.get(new, (None, None))
             rules[column] = ColumnRule(name=column, low=low, high=high)
+    for rule in spec.combine.values():
+        if rule.by:
+            rules[rule.by] = ColumnRule(name=rule.by, low=0)
     for measure in spec.measures.values():
         for column, kind in measure.columns().items():
             low, high = _limits(measure, column)
@@ -163,12 +200,68 @@ def _limits(measure: MeasureSpec, column: str) -> tuple[float | None, float | No
     return measure.low, measure.high
 
 
+def _aligned(spec: SourceSpec, name: str, frequency: Frequency | Literal[""]) -> SourceSpec:
+    """The spec at the frequency of the panel; what cannot be brought there is refused."""
+    if not frequency or frequency == spec.frequency:
+        return spec
+    check_coarser(spec.frequency, frequency, source=name)
+    if spec.carry:
+        raise SchemaError(
+            f"{name!r} carries a wave over {spec.carry} periods of one {spec.frequency}, but the "
+            f"link counts by {frequency}. Leave `carry` out, or state `frequency: {frequency}` "
+            "and count `carry` in those."
+        )
+    windows = [new for new, measure in spec.measures.items() if measure.window > 1]
+    if windows:
+        raise SchemaError(
+            f"{name!r}: {windows[0]!r} counts its `window` in periods of one {spec.frequency}, but "
+            f"the link counts by {frequency}. State `frequency: {frequency}` and the window in "
+            "those."
+        )
+    return replace(spec, frequency=frequency)
+
+
+def _edges(
+    spec: SourceSpec, aligned: SourceSpec, name: str, first: str | int, last: str | int
+) -> tuple[int | None, int | None]:
+    """The window in periods of the panel: only those that a source's own window covers in full."""
+    own = [_edge(text, spec, name, which) for text, which in _named_edges(spec)]
+    if spec.frequency != aligned.frequency:
+        own = list(full_periods(own[0], own[1], spec.frequency, aligned.frequency))
+    start = _edge(first, aligned, name, "first") if own[0] is None else own[0]
+    end = _edge(last, aligned, name, "last") if own[1] is None else own[1]
+    return start, end
+
+
+def _named_edges(spec: SourceSpec) -> tuple[tuple[str | int, str], ...]:
+    return (spec.first, "first"), (spec.last, "last")
+
+
+def _mapped(kept: _Kept, spec: SourceSpec, name: str, crosswalk: Crosswalk | None) -> _Kept:
+    """The rows under the units of the panel; those without one are counted by reason."""
+    if crosswalk is None or spec.crosswalk is None:
+        raise LinkError(
+            f"{name!r} was given a crosswalk in one place only: its spec names "
+            f"{'none' if spec.crosswalk is None else 'one'} and measure_source got "
+            f"{'none' if crosswalk is None else 'one'}. State both."
+        )
+    found = apply_crosswalk(kept.rows, spec, name, crosswalk, kept.flow)
+    row = found.mapped.row
+    return replace(
+        kept,
+        rows=found.rows,
+        position=kept.position[row] if len(kept.position) else kept.position,
+        flow=found.flow,
+        shares=found.mapped.share if crosswalk.splits else None,
+        mapping=found.record,
+    )
+
+
 def _known_rows(
-    rows: pd.DataFrame, spec: SourceSpec, name: str, first: str | int, last: str | int
+    rows: pd.DataFrame, spec: SourceSpec, name: str, window: tuple[int | None, int | None]
 ) -> _Kept:
     """Drop, and count by reason, rows without unit or date and rows outside the window."""
-    start = _edge(first, spec, name, "first")
-    end = _edge(last, spec, name, "last")
+    start, end = window
     flow = Flow(source=name).step("rows read", len(rows))
     keep = rows[spec.unit].notna().to_numpy()
     flow = flow.lose(keep, "no unit")
@@ -240,25 +333,6 @@ def _window(kept: _Kept, spec: SourceSpec) -> str:
     return " to ".join(edges)
 
 
-def _take_columns(kept: _Kept, spec: SourceSpec, name: str) -> pd.DataFrame:
-    """The asked-for columns of a file that has one row per unit and period already."""
-    rows = kept.rows
-    taken = {"unit": rows[spec.unit], "period": kept.position}
-    taken |= {new: rows[old] for new, old in spec.columns.items()}
-    found = pd.DataFrame(taken)
-    repeated = np.flatnonzero(found.duplicated(["unit", "period"]))
-    if len(repeated):
-        row = found.iloc[repeated[0]]
-        where = f"{row['unit']}, {period_label(row['period'], spec.frequency)}"
-        lines = found.index.to_numpy()[repeated] + 2
-        raise LinkError(
-            f"{len(repeated):,} of {len(rows):,} rows of {name!r} repeat a unit and period already "
-            f"there ({some_rows(lines)}; first: {where!r}). Keep one row for each, or compute "
-            "`measures` from the many."
-        )
-    return found.sort_values(["unit", "period"], ignore_index=True)
-
-
 def _carry(measured: pd.DataFrame, periods: int, last: int | None) -> tuple[pd.DataFrame, int]:
     """Let each wave stand for up to `periods` later ones that the unit has no wave in."""
     if periods == 0:
@@ -291,9 +365,19 @@ def _attributes(rows: pd.DataFrame, spec: SourceSpec, name: str) -> pd.DataFrame
     return out
 
 
-def _definitions(spec: SourceSpec) -> dict[str, str]:
+def _definitions(
+    spec: SourceSpec, aligned: SourceSpec, incomplete: Mapping[str, int]
+) -> dict[str, str]:
     ready = {new: f"column {old!r} as given" for new, old in spec.columns.items()}
-    return ready | {new: definition(measure, spec) for new, measure in spec.measures.items()}
+    for new in incomplete:
+        rule = spec.combine[new].describe()
+        ready[new] = f"column {spec.columns[new]!r}, {rule} by unit and {aligned.frequency}"
+    return ready | {new: definition(measure, aligned) for new, measure in spec.measures.items()}
+
+
+def _combined(spec: SourceSpec, incomplete: Mapping[str, int], n: int) -> pd.DataFrame:
+    rows = [(new, spec.combine[new].describe(), n, lost) for new, lost in incomplete.items()]
+    return pd.DataFrame(rows, columns=["column", "rule", "unit_periods", "incomplete"])
 
 
 def _suppressed(counts: dict[str, dict[str, int]]) -> pd.DataFrame:

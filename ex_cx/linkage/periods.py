@@ -10,12 +10,24 @@ from ex_cx.linkage.parsing import parse_dates
 from ex_cx.linkage.schema import Frequency
 from ex_cx.linkage.wording import counted, some_rows
 
-__all__ = ["dates_needed", "period_label", "period_position", "period_positions", "period_values"]
+__all__ = [
+    "check_coarser",
+    "coarse_positions",
+    "dates_needed",
+    "finer_in",
+    "full_periods",
+    "period_label",
+    "period_position",
+    "period_positions",
+    "period_starts",
+    "period_values",
+]
 
 MISSING = np.iinfo(np.int64).min
 """Position of a missing date."""
 
 _NUMPY_UNITS = {"month": "M", "quarter": "M", "day": "D", "hour": "h", "year": "Y"}
+_FINEST_FIRST: tuple[Frequency, ...] = ("hour", "day", "month", "quarter", "year")
 _PANDAS = {"month": "M", "quarter": "Q", "day": "D", "hour": "h"}
 
 
@@ -94,3 +106,76 @@ def period_values(positions: np.ndarray, frequency: Frequency) -> pd.Series:
 def period_label(position: int, frequency: Frequency) -> str:
     """One position as text."""
     return str(period_values(np.array([position]), frequency).iloc[0])
+
+
+def period_starts(positions: np.ndarray, frequency: Frequency) -> np.ndarray:
+    """The moment at which each period begins, datetime64.
+
+    >>> period_starts(np.array([216]), "quarter").astype("datetime64[D]").tolist()
+    [datetime.date(2024, 1, 1)]
+    """
+    months = 3 * positions if frequency == "quarter" else positions
+    steps = positions - 1970 if frequency == "year" else months
+    unit = _NUMPY_UNITS[frequency]
+    return steps.astype(np.int64).astype(f"datetime64[{unit}]").astype("datetime64[us]")
+
+
+def check_coarser(fine: Frequency, coarse: Frequency, *, source: str) -> None:
+    """Can a source of periods `fine` be brought to periods `coarse`? An error says how else."""
+    if fine == coarse:
+        return
+    if "integer" in (fine, coarse):
+        raise SchemaError(
+            f"{source!r} counts its periods as {fine} and the link as {coarse}: plain integers are "
+            "no dates. Give both one frequency."
+        )
+    if _FINEST_FIRST.index(fine) > _FINEST_FIRST.index(coarse):
+        raise SchemaError(
+            f"{source!r} has one value per {fine}, which is coarser than the {coarse} of the link; "
+            f"a value cannot be taken apart. State `frequency: {coarse}` for {source!r} and for "
+            "how many periods each value stands with `carry`, or a coarser `frequency` of the link."
+        )
+
+
+def coarse_positions(positions: np.ndarray, fine: Frequency, coarse: Frequency) -> np.ndarray:
+    """The coarser period in which each finer one lies.
+
+    >>> coarse_positions(np.array([648, 650, 651]), "month", "quarter").tolist()
+    [216, 216, 217]
+    """
+    starts = pd.Series(period_starts(np.asarray(positions), fine))
+    return period_positions(starts, coarse, table="periods")
+
+
+def finer_in(
+    positions: np.ndarray, fine: Frequency, coarse: Frequency
+) -> tuple[np.ndarray, np.ndarray]:
+    """How many finer periods each coarser one has, and the position of its last.
+
+    >>> finer_in(np.array([216]), "month", "quarter")
+    (array([3]), array([650]))
+    """
+    first, after = (
+        period_positions(pd.Series(period_starts(edge, coarse)), fine, table="periods")
+        for edge in (positions, positions + 1)
+    )
+    return after - first, after - 1
+
+
+def full_periods(
+    first: int | None, last: int | None, fine: Frequency, coarse: Frequency
+) -> tuple[int | None, int | None]:
+    """First and last coarser period that finer periods `first` to `last` cover in full.
+
+    >>> full_periods(649, 658, "month", "quarter")  # February to November 2024
+    (217, 218)
+    """
+    begin = end = None
+    if first is not None:
+        begin = int(coarse_positions(np.array([first]), fine, coarse)[0])
+        size, final = finer_in(np.array([begin]), fine, coarse)
+        begin += int(first > final[0] - size[0] + 1)
+    if last is not None:
+        end = int(coarse_positions(np.array([last]), fine, coarse)[0])
+        end -= int(last < finer_in(np.array([end]), fine, coarse)[1][0])
+    return begin, end

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal, get_args
 
 from ex_cx.errors import SchemaError, nearest, some
+from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
 
 __all__ = [
     "ColumnRule",
@@ -258,6 +259,9 @@ class SourceSpec:
     ranges : new name of a column -> (lowest, highest) value that can be right.
     first, last : first and last period that the file covers in full, such as "2023-01".
     carry : periods for which a survey wave stands in for the ones after it.
+    crosswalk : file of units that merge, split, are renamed or close, applied to the rows.
+    combine : one of `columns` -> how its values become one where units merge, or where the periods
+        of the link are longer; measures are computed from the rows anew and need no rule.
     min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers and
         standard errors.
     read : how the file is written.
@@ -277,6 +281,8 @@ class SourceSpec:
     first: str | int = ""
     last: str | int = ""
     carry: int = 0
+    crosswalk: CrosswalkSpec | None = None
+    combine: Mapping[str, CombineSpec] = field(default_factory=dict)
     min_n: int = MIN_N
     min_n_shares: int = MIN_N_SHARES
     read: ReadSpec = ReadSpec()
@@ -304,6 +310,13 @@ class SourceSpec:
         self._check_thresholds()
 
     @property
+    def is_dated(self) -> bool:
+        """Are its periods written as dates, not as whole numbers?"""
+        if self.frequency in ("year", "integer"):
+            return self.is_spells or self.period in self.read.dates
+        return True
+
+    @property
     def is_spells(self) -> bool:
         """Is a row a spell with a start and an end date, not something of one date?"""
         return any(measure.metric in SPELL_METRICS for measure in self.measures.values())
@@ -316,12 +329,13 @@ class SourceSpec:
                 f"The source {self.path!r} brings {taken[0]!r}, a name that is "
                 f"{'the key of the panel' if taken[0] in RESERVED else 'given twice'}. Rename it."
             )
-        unknown = [name for name in self.ranges if name not in self.columns]
-        if unknown:
-            raise SchemaError(
-                f"'ranges' of {self.path!r} names {unknown[0]!r}, which is none of its columns."
-                f"{nearest(unknown[0], self.columns)}"
-            )
+        for key in ("ranges", "combine"):
+            unknown = [name for name in getattr(self, key) if name not in self.columns]
+            if unknown:
+                raise SchemaError(
+                    f"{key!r} of {self.path!r} names {unknown[0]!r}, which is none of its columns."
+                    f"{nearest(unknown[0], self.columns)}"
+                )
 
     def _check_thresholds(self) -> None:
         for name, least in (("min_n", MIN_N), ("min_n_shares", MIN_N_SHARES)):
