@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ex_cx.estimation.inference import check_level, t_interval, t_p_values
+from ex_cx.estimation.inference import check_level, t_columns
 
 __all__ = ["JointTest", "band_quantile", "combine", "joint_test"]
 
@@ -44,20 +44,7 @@ def combine(
     variance = np.einsum("ij,jk,ik->i", contrast, vcov, contrast)
     rounding = 1e-12 * (contrast**2 @ np.abs(np.diag(vcov)))
     std_error = np.sqrt(np.where(variance < -rounding, np.nan, np.maximum(variance, 0.0)))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / std_error
-    low, high = t_interval(estimate, std_error, df_t, conf_level)
-    return pd.DataFrame(
-        {
-            "estimate": estimate,
-            "std_error": std_error,
-            "statistic": statistic,
-            "p_value": t_p_values(statistic, df_t),
-            "conf_low": low,
-            "conf_high": high,
-            "conf_level": conf_level,
-        }
-    )
+    return pd.DataFrame(t_columns(estimate, std_error, df_t, conf_level))
 
 
 def joint_test(coef: np.ndarray, vcov: np.ndarray, df_t: float) -> JointTest:

@@ -22,6 +22,7 @@ __all__ = [
     "solve_equation",
     "sweep_columns",
     "sweep_stages",
+    "t_columns",
     "t_interval",
     "t_p_values",
 ]
@@ -242,6 +243,29 @@ def t_interval(
     return coef - half, coef + half
 
 
+def t_columns(
+    estimate: np.ndarray, std_error: np.ndarray, df: float | np.ndarray, conf_level: float
+) -> dict[str, np.ndarray | float]:
+    """The tidy columns of estimates with t intervals, `term` apart; normal ones for infinite df.
+
+    >>> found = t_columns(np.array([2.0]), np.array([1.0]), np.inf, 0.95)
+    >>> {name: np.round(value, 3).tolist() for name, value in list(found.items())[2:5]}
+    {'statistic': [2.0], 'p_value': [0.046], 'conf_low': [0.04]}
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        statistic = estimate / std_error
+    low, high = t_interval(estimate, std_error, df, conf_level)
+    return {
+        "estimate": estimate,
+        "std_error": std_error,
+        "statistic": statistic,
+        "p_value": t_p_values(statistic, df),
+        "conf_low": low,
+        "conf_high": high,
+        "conf_level": conf_level,
+    }
+
+
 def bootstrap_counts(n_clusters: int, n_draws: int, rng: np.random.Generator) -> np.ndarray:
     """How often each cluster is drawn, shape (n_draws, n_clusters), each row summing to n_clusters.
 
@@ -291,7 +315,8 @@ def expanded_level(conf_level: float, n_clusters: int, factor: float) -> float:
 
     check_level(conf_level)
     quantile = stdtrit(n_clusters - 1, (1 + conf_level) / 2)
-    return float(2 * ndtr(np.sqrt(factor) * quantile) - 1)
+    level = 2 * ndtr(np.sqrt(factor) * quantile) - 1
+    return float(min(level, np.nextafter(1.0, 0.0)))  # two clusters: tails beyond any draw
 
 
 def expanded_p_values(p_values: np.ndarray, n_clusters: int, factor: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from ex_cx.errors import InferenceError
 from ex_cx.estimation.design import same_source
 from ex_cx.estimation.gmm import GmmFit, fit_gmm
 from ex_cx.estimation.gmm_rows import GmmTerm, build_gmm_rows
-from ex_cx.estimation.inference import t_interval, t_p_values
+from ex_cx.estimation.inference import t_columns, t_p_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.dynamic_spec import DynamicSpec, DynamicTerm, check_dynamic
 from ex_cx.results import Result
@@ -65,21 +65,8 @@ class DynamicResult(Result):
 
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """One row per term: estimate in outcome units per unit of the term, normal interval."""
-        std_error = np.sqrt(np.diag(self.vcov))
-        statistic = self.coef / std_error
-        low, high = t_interval(self.coef, std_error, np.inf, conf_level)
-        return pd.DataFrame(
-            {
-                "term": list(self.names),
-                "estimate": self.coef,
-                "std_error": std_error,
-                "statistic": statistic,
-                "p_value": t_p_values(statistic, np.inf),
-                "conf_low": low,
-                "conf_high": high,
-                "conf_level": conf_level,
-            }
-        )
+        columns = t_columns(self.coef, np.sqrt(np.diag(self.vcov)), np.inf, conf_level)
+        return pd.DataFrame({"term": list(self.names)} | columns)
 
     def glance(self) -> pd.DataFrame:
         """One row: counts, rows lost and why, tests of the instruments, conventions, warnings."""

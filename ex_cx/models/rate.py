@@ -9,7 +9,7 @@ import pandas as pd
 
 from ex_cx.errors import InferenceError
 from ex_cx.estimation.design import same_source
-from ex_cx.estimation.inference import cluster_factor, t_interval, t_p_values
+from ex_cx.estimation.inference import cluster_factor, t_columns
 from ex_cx.estimation.logit import average_partial_effects, fit_logit
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.rate_rows import RateRows, rate_columns, rate_rows, rate_slopes
@@ -224,19 +224,5 @@ def _tidy(
     df_t: int,
     conf_level: float,
 ) -> pd.DataFrame:
-    std_error = np.sqrt(np.diag(vcov))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / std_error
-    low, high = t_interval(estimate, std_error, df_t, conf_level)
-    return pd.DataFrame(
-        {
-            "term": list(names),
-            "estimate": estimate,
-            "std_error": std_error,
-            "statistic": statistic,
-            "p_value": t_p_values(statistic, df_t),
-            "conf_low": low,
-            "conf_high": high,
-            "conf_level": conf_level,
-        }
-    )
+    columns = t_columns(estimate, np.sqrt(np.diag(vcov)), df_t, conf_level)
+    return pd.DataFrame({"term": list(names)} | columns)

@@ -15,7 +15,7 @@ from ex_cx.estimation.design import Design, DesignTerm, build_design, same_sourc
 from ex_cx.estimation.effects import random_rows
 from ex_cx.estimation.equation import ILL_CONDITIONED, Equation, fit_equation
 from ex_cx.estimation.first_stage import first_stage_frame
-from ex_cx.estimation.inference import solve_equation, t_interval, t_p_values
+from ex_cx.estimation.inference import solve_equation, t_columns
 from ex_cx.estimation.instruments import TwoStage, fit_two_stage
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
@@ -89,21 +89,8 @@ class PanelResult(Result):
     def tidy(self, conf_level: float = 0.95) -> pd.DataFrame:
         """One row per term: estimate in outcome units per unit of the term, t interval."""
         std_error = np.sqrt(np.diag(self.vcov))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            statistic = self.coef / std_error
-        low, high = t_interval(self.coef, std_error, self.df_by_term, conf_level)
-        return pd.DataFrame(
-            {
-                "term": list(self.terms),
-                "estimate": self.coef,
-                "std_error": std_error,
-                "statistic": statistic,
-                "p_value": t_p_values(statistic, self.df_by_term),
-                "conf_low": low,
-                "conf_high": high,
-                "conf_level": conf_level,
-            }
-        )
+        columns = t_columns(self.coef, std_error, self.df_by_term, conf_level)
+        return pd.DataFrame({"term": list(self.terms)} | columns)
 
     def glance(self) -> pd.DataFrame:
         """One row: counts, rows lost and why, fit, conventions, warnings."""
