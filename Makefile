@@ -9,7 +9,7 @@ BENCH := .venv-bench
 # Bytecode written once makes every later start two to three times faster.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
 
-.PHONY: help demo lab test check format bench calibrate picture clean
+.PHONY: help demo lab test check format bench calibrate soak picture clean
 
 help:
 	@echo "make demo       a full study on the embedded data; prints where index.html lies"
@@ -19,6 +19,7 @@ help:
 	@echo "make format     put the code in its layout"
 	@echo "make bench      time against the peers; writes docs/benchmarks.md"
 	@echo "make calibrate  bias and coverage over 1,000 simulated panels"
+	@echo "make soak       kill a batch at random moments, 100 times; N=5 for five"
 	@echo "make picture    docs/report.png from the demo's report (needs Chromium)"
 	@echo "make clean      remove the environments, the runs and the caches"
 
@@ -44,6 +45,9 @@ calibrate: $(VENV)/.test
 	$(BIN)/python -m tests.calibration
 	$(BIN)/python -m tests.calibration.clusters
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.calibration.mediation
+
+soak: $(VENV)/.test
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/soak.py $(or $(N),100)
 
 picture: $(VENV)/.test
 	$(BIN)/python docs/picture.py

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from ex_cx.reporting.report import Report, write_report_parts
+from ex_cx.results import TIDY
+from ex_cx.studies import runner
 
 STUDY = """\
 study: small
@@ -69,3 +74,47 @@ def study_file(tmp_path) -> Callable[..., Path]:
         return folder / "study.yaml"
 
     return write
+
+
+def stub_report(answer: str) -> Report:
+    """A report with one sentence and one result."""
+    row = dict.fromkeys(TIDY, 0.5) | {"term": "engagement"}
+    return Report(
+        title="Stub",
+        eyebrow="",
+        meta="",
+        answer=answer,
+        grade="",
+        verdict="clear",
+        facts=(),
+        figures=(),
+        tables=(),
+        guards=pd.DataFrame(columns=["guard", "finding", "verdict"]),
+        limits=(),
+        method=(),
+        results=pd.DataFrame([row]).assign(model="stub", outcome="nps", exposure="engagement"),
+    )
+
+
+@pytest.fixture
+def notebooks(monkeypatch):
+    """In place of executing: a list of the runs asked for, and an answer or error to give."""
+
+    class Stub:
+        answer: str | Exception = "It does."
+        asked: list[dict]
+
+        def __init__(self) -> None:
+            self.asked = []
+
+        def __call__(self, source: Path, target: Path, parameters: dict, *stop_and_nursery) -> None:
+            self.asked.append(dict(parameters))
+            target.write_bytes(source.read_bytes())
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            write_report_parts(stub_report(self.answer), parameters["run_dir"])
+
+    stub = Stub()
+    monkeypatch.setattr(runner, "execute_notebook", stub)
+    monkeypatch.setattr(runner, "nursery_for", lambda n_runs: contextlib.nullcontext())
+    return stub

@@ -21,6 +21,9 @@ def two(path: str, out: str = "runs"):
     "Another."
 app()
 """
+COMMANDS = (
+    *("demo", "simulate", "new", "check", "run", "status", "verify", "rerun", "compare", "doctor"),
+)
 HERE = "from ex_cx.studies.cli import main; main()"
 
 
@@ -51,10 +54,10 @@ def test_without_the_packages_of_studies_the_command_says_what_to_install():
 
 def test_help_names_the_commands():
     printed = ex_cx("--help").stdout
-    assert all(name in printed for name in ("demo", "simulate", "check", "run"))
+    assert all(name in printed for name in COMMANDS)
 
 
-@pytest.mark.parametrize("command", ["run", "check"])
+@pytest.mark.parametrize("command", ["run", "check", "status"])
 def test_a_bad_study_is_one_message_and_exit_code_2(study_file, command, tmp_path):
     done = ex_cx(command, study_file(("roles:", "rolls:")), cwd=tmp_path)
     assert done.returncode == 2
@@ -119,3 +122,42 @@ def test_simulate_is_deterministic_and_overwrites_nothing(tmp_path):
     again = ex_cx("simulate", "--out", "a", cwd=tmp_path)
     assert again.returncode == 2
     assert again.stderr == "StudyError: a exists and is not an empty folder. Name a new one.\n"
+
+
+def test_json_is_the_only_thing_on_stdout(study_file, tmp_path):
+    study = study_file()
+    dry = ex_cx("run", study, "--dry-run", "--json", cwd=tmp_path)
+    assert json.loads(dry.stdout)["runs"][0]["would"] == "run"
+    assert not (tmp_path / "runs").exists()
+    done = ex_cx("run", study, "-j", 2, "--json", "--timeout", 0.2, cwd=tmp_path)
+    told = json.loads(done.stdout)
+    assert done.returncode == told["exit_code"] == 1
+    (run,) = told["runs"]
+    assert set(run) == {"run", "status", "reason", "seconds", "folder"}
+    assert run["reason"].startswith("The notebook took longer than 0.2 seconds")
+    assert done.stderr.startswith("[1/1] panel_regression--nps: FAILED after ")
+    failed = ex_cx("status", study, "--json", cwd=tmp_path)
+    assert json.loads(failed.stdout)["runs"][0]["status"] == "failed"
+
+
+def test_json_of_a_bad_study_is_a_document_too(study_file, tmp_path):
+    done = ex_cx("run", study_file(("roles:", "rolls:")), "--json", cwd=tmp_path)
+    assert done.returncode == json.loads(done.stdout)["exit_code"] == 2
+    assert "there is no such key" in json.loads(done.stdout)["error"]
+
+
+def test_doctor_ends_with_1_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert ex_cx("doctor", "--out", tmp_path).returncode == 0
+    done = ex_cx("doctor", "--out", tmp_path / "file")
+    assert done.returncode == 1
+    assert f"LACKS writing to {tmp_path / 'file'}: Not a directory" in done.stdout
+
+
+def test_verify_ends_with_1_where_something_differs_and_2_where_nothing_is(tmp_path):
+    assert ex_cx("verify", tmp_path).returncode == 2
+    manifest = {"status": "ok", "outputs": {"result.json": "0" * 64}, "ex_cx_sha256": ""}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    done = ex_cx("verify", tmp_path)
+    assert done.returncode == 1
+    assert "result.json: is missing" in done.stdout

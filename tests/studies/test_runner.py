@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -19,7 +18,6 @@ from numpy.testing import assert_allclose
 from ex_cx import PanelSpec, fit_panel
 from ex_cx.errors import RunError, StudyError
 from ex_cx.linkage.sources import shared_path
-from ex_cx.reporting.report import Report, write_report_parts
 from ex_cx.results import TIDY
 from ex_cx.studies import kernels, runner
 from ex_cx.studies.data import open_data
@@ -39,50 +37,6 @@ PARTS = {
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-def stub_report(answer: str) -> Report:
-    """A report with one sentence and one result."""
-    row = dict.fromkeys(TIDY, 0.5) | {"term": "engagement"}
-    return Report(
-        title="Stub",
-        eyebrow="",
-        meta="",
-        answer=answer,
-        grade="",
-        verdict="clear",
-        facts=(),
-        figures=(),
-        tables=(),
-        guards=pd.DataFrame(columns=["guard", "finding", "verdict"]),
-        limits=(),
-        method=(),
-        results=pd.DataFrame([row]).assign(model="stub", outcome="nps", exposure="engagement"),
-    )
-
-
-@pytest.fixture
-def notebooks(monkeypatch):
-    """In place of executing: a list of the runs asked for, and an answer or error to give."""
-
-    class Stub:
-        answer: str | Exception = "It does."
-        asked: list[dict]
-
-        def __init__(self) -> None:
-            self.asked = []
-
-        def __call__(self, source: Path, target: Path, parameters: dict, *stop_and_nursery) -> None:
-            self.asked.append(dict(parameters))
-            target.write_bytes(source.read_bytes())
-            if isinstance(self.answer, Exception):
-                raise self.answer
-            write_report_parts(stub_report(self.answer), parameters["run_dir"])
-
-    stub = Stub()
-    monkeypatch.setattr(runner, "execute_notebook", stub)
-    monkeypatch.setattr(runner, "nursery_for", lambda n_runs: contextlib.nullcontext())
-    return stub
 
 
 def test_a_study_writes_whole_run_folders(study_file, tmp_path, notebooks):
