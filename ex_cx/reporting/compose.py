@@ -10,7 +10,15 @@ import pandas as pd
 from ex_cx.models.curve import CurveResult
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, path_name, slug
+from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, slug
+from ex_cx.reporting.mediation_levels import level_sections, sensitivity_sections
+from ex_cx.reporting.mediation_sections import (
+    assumption_section,
+    condition_sections,
+    effects_table,
+    step_sections,
+)
+from ex_cx.reporting.mediation_wording import answer_mediation
 from ex_cx.reporting.method import mediation_method, panel_method
 from ex_cx.reporting.numbers import capital, count, interval, label, number
 from ex_cx.reporting.report import Figure, Report, Table
@@ -25,12 +33,10 @@ from ex_cx.reporting.sections import (
 from ex_cx.reporting.tables import by_term, format_tidy
 from ex_cx.reporting.wording import (
     COMPARE_A_UNIT_WITH_ITSELF,
-    answer_mediation,
     answer_panel,
     by_kind,
     grade,
     has_estimate,
-    holds_zero,
     kind_of,
     other_errors,
     readable,
@@ -38,6 +44,7 @@ from ex_cx.reporting.wording import (
     row_of,
     words_of,
 )
+from ex_cx.robustness.confounding import MediationSensitivity
 
 __all__ = ["draw_forest", "draw_paths", "draw_scatter", "mediation_report", "panel_report"]
 
@@ -50,11 +57,9 @@ UNITS_COMPARED = (
     "Units are compared with each other here, not with themselves: whatever lastingly differs "
     "between them, and is not in the model, can carry the association."
 )
-ASSUMPTIONS = (
-    "Read as effects, indirect estimates assume no unmeasured confounding of exposure and "
-    "mediator, exposure and outcome, or mediator and outcome, and no such confounder that is "
-    "itself moved by the exposure. Absorbed effects rule out only what is always so in a unit or "
-    "hits all units alike."
+NO_MECHANISM = (
+    "An indirect association is not yet a mechanism: it takes all that is said under the table "
+    "about what must hold, and the guards above can test only some of it."
 )
 
 
@@ -136,33 +141,40 @@ def mediation_report(
     result: MediationResult,
     guards: pd.DataFrame,
     *,
+    levels: pd.DataFrame | str | None = None,
+    sensitivity: MediationSensitivity | str | None = None,
     conf_level: float = 0.95,
     title: str = "",
     segment: str = "",
     labels: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
 ) -> Report:
-    """The report of a mediation; arguments as in `panel_report`."""
+    """The report of a mediation.
+
+    Parameters
+    ----------
+    result : from `fit_mediation`, of one exposure. guards : from `every_mediation_guard`.
+    levels, sensitivity : from `levels_of_paths`, `sensitivity_of_paths`; None shows no such part.
+    title, segment, labels, limits : as in `panel_report`.
+    """
     names = labels or {}
     spec, tidy = result.spec, result.tidy(conf_level)
     within = "unit" in spec.absorb
     row = by_term(tidy)["indirect"]
     words, verdict = grade(guards, row, "within" if within else "pooled", "indirect association")
     answers = tidy.assign(model="mediation", outcome=spec.outcome, exposure=spec.single_exposure)
-    through = ", ".join(label(m, names) for m in spec.mediators)
-    guards = readable(guards, names)
-    ends = f"{label(spec.single_exposure, names)} to {label(spec.outcome, names)}"
     return Report(
         title=title
         or f"Through what does {words_of(spec.outcome, names)} move with "
         f"{words_of(spec.single_exposure, names)}?",
         eyebrow="Study report · mediation" + (f" · {segment}" if segment else ""),
-        meta=_meta(result, f"{ends} through {through}", names),
+        meta=_meta(result, _through(result, names), names),
         answer=answer_mediation(
             tidy,
             exposure=spec.single_exposure,
             outcome=spec.outcome,
             mediators=spec.mediators,
+            moderator=spec.moderator or "",
             labels=names,
             within=within,
         ),
@@ -170,13 +182,28 @@ def mediation_report(
         verdict=verdict,  # type: ignore[arg-type]
         facts=_mediation_facts(tidy, result, names),
         figures=(draw_paths(result, conf_level=conf_level, labels=names),),
-        tables=(_mediation_table(tidy, result, names),),
-        guards=guards,
-        limits=(*limits, ASSUMPTIONS),
+        tables=(effects_table(tidy, result, names),),
+        guards=readable(guards, names),
+        limits=(*limits, NO_MECHANISM),
         method=mediation_method(result, names),
         results=answers.assign(headline=answers["term"] == "indirect"),
         counts=_counts(result),
+        evidence=(
+            assumption_section(result, names),
+            *step_sections(tidy, result.contrasts(conf_level), result, names),
+            *condition_sections(tidy, result, names, conf_level),
+            *level_sections(levels, result, names),
+        ),
+        checks=sensitivity_sections(sensitivity, names, conf_level),
     )
+
+
+def _through(result: MediationResult, names: Mapping[str, str]) -> str:
+    """From what to what, through what."""
+    spec = result.spec
+    ends = f"{label(spec.single_exposure, names)} to {label(spec.outcome, names)}"
+    arrow = " → " if spec.structure == "serial" else ", "
+    return f"{ends} through {arrow.join(label(m, names) for m in spec.mediators)}"
 
 
 def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, str]) -> str:
@@ -284,32 +311,6 @@ def _panel_tables(
         for name, part in parts.items()
         if len(part)
     ]
-
-
-def _mediation_table(
-    tidy: pd.DataFrame, result: MediationResult, names: Mapping[str, str]
-) -> Table:
-    shown = format_tidy(tidy)
-    shown["term"] = [path_name(term, names) for term in tidy["term"]]
-    reason = _without_share(tidy)
-    caption = (
-        f"Outcome: {label(result.spec.outcome, names)}; exposure: "
-        f"{label(result.spec.single_exposure, names)}. "
-        f"{capital(result.glance()['convention'].iloc[0])}, "
-        f"{count(result.n_boot)} draws, {count(result.n_clusters)} clusters.{reason}"
-    )
-    answer = _where(tidy["term"].str.startswith("indirect"))
-    return Table(name="paths", frame=shown, caption=caption, answer_rows=answer)
-
-
-def _without_share(tidy: pd.DataFrame) -> str:
-    """Why no share of the total is mediated, if none is."""
-    rows = by_term(tidy)
-    if pd.notna(rows["proportion_mediated"]["estimate"]):
-        return ""
-    if holds_zero(rows["total"]):
-        return " No share mediated is given: the interval of the total holds zero."
-    return " No share mediated is given: direct and indirect have opposite signs."
 
 
 def _where(mask: pd.Series) -> tuple[int, ...]:

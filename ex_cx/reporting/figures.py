@@ -10,7 +10,7 @@ import pandas as pd
 
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
-from ex_cx.reporting.numbers import capital, count, interval, label, number
+from ex_cx.reporting.numbers import capital, count, interval, label, number, split_unit
 from ex_cx.reporting.paths import plot_paths
 from ex_cx.reporting.plots import axis_label, plot_forest, plot_within_scatter
 from ex_cx.reporting.report import Figure, draw_figure
@@ -86,14 +86,22 @@ def draw_paths(
 ) -> Figure:
     """The path diagram with its intervals."""
     names, spec, tidy = labels or {}, result.spec, result.tidy(conf_level)
-    ax = plot_paths(tidy, exposure=spec.single_exposure, outcome=spec.outcome, labels=names)
+    ax = plot_paths(
+        tidy,
+        exposure=spec.single_exposure,
+        outcome=spec.outcome,
+        labels=names,
+        spreads=result.spreads,
+    )
     drawn = "coefficients" if result.interval == "monte_carlo" else "whole clusters"
+    steps = "b and d" if any(term.startswith("d:") for term in tidy["term"]) else "b"
     caption = (
-        f"Per 1 more {label(spec.single_exposure, names)}, but b per 1 more of the mediator; "
+        f"Per 1 more {label(spec.single_exposure, names)}, but {steps} per 1 more of the mediator; "
         f"n = {count(result.n_obs)} rows. "
         f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of {drawn} "
         f"({count(result.n_clusters)} clusters): {result.glance()['convention'].iloc[0]}. "
-        "Solid: the interval excludes zero; dashed: it does not."
+        "Solid: the interval excludes zero; dashed: it does not. Thicker: larger in standard "
+        "deviations."
     )
     said = "; ".join(
         f"{path_name(term, names)} {number(row['estimate'], row['std_error'])} "
@@ -136,4 +144,7 @@ def path_name(term: str, names: Mapping[str, str]) -> str:
         "direct_by_moderator": "per unit of the moderator, direct",
         "index": "per unit of the moderator, indirect, all paths",
     }
+    if "->" in mediator:
+        steps = [split_unit(label(name, names))[0] for name in mediator.split("->")]
+        return f"{words[kind]} {' → '.join(steps)}"
     return f"{words[kind]} {label(mediator, names)}" if mediator else alone.get(kind, kind)

@@ -9,20 +9,20 @@ import pandas as pd
 
 from ex_cx.errors import SpecError, some
 from ex_cx.reporting.numbers import capital, interval, label, number, plain, split_unit
-from ex_cx.reporting.tables import by_term
 
 __all__ = [
     "COMPARE_A_UNIT_WITH_ITSELF",
     "answer_change",
-    "answer_mediation",
     "answer_panel",
     "by_kind",
     "change",
+    "direction",
     "given_products",
     "grade",
     "has_estimate",
     "holds_zero",
     "kind_of",
+    "level_interval",
     "listed",
     "moved",
     "other_errors",
@@ -30,7 +30,10 @@ __all__ = [
     "readable_text",
     "reading",
     "row_of",
+    "size_words",
+    "told",
     "unit_words",
+    "with_interval",
     "words_of",
 ]
 
@@ -138,12 +141,12 @@ interval −6.90 to −5.10).'
     if holds_zero(row):
         return (
             f"No difference in {effect} is shown for {cause.rstrip(',')}: "
-            f"{_with_interval(row, unit)}, which holds zero."
+            f"{with_interval(row, unit)}, which holds zero."
         )
     verb = "is" if len(changes) == 1 else "together are"
     return capital(
-        f"{cause} {verb} associated with {effect} {_direction(row)} by {_size(row, unit)} "
-        f"({_interval(row)})."
+        f"{cause} {verb} associated with {effect} {direction(row)} by {size_words(row, unit)} "
+        f"({level_interval(row)})."
     )
 
 
@@ -162,59 +165,10 @@ def moved(term: str, amount: float, names: Mapping[str, str]) -> str:
     return f"{words} {way} by {far}{unit_words(unit, one=abs(amount) == 1)}"
 
 
-def answer_mediation(
-    tidy: pd.DataFrame,
-    *,
-    exposure: str,
-    outcome: str,
-    mediators: tuple[str, ...],
-    labels: Mapping[str, str] | None = None,
-    within: bool = True,
-) -> str:
-    """One sentence on what runs through the mediators, and one on what remains direct."""
-    names = labels or {}
-    rows = by_term(tidy)
-    cause, (effect, unit) = (split_unit(label(end, names)) for end in (exposure, outcome))
-    through = listed([words_of(m, names) for m in mediators])
-    where = "Within units" if within else "Over all rows"
-    indirect, direct = rows["indirect"], rows["direct"]
-    apart = {words_of(m, names): rows[f"indirect:{m}"] for m in mediators if len(mediators) > 1}
-    if holds_zero(indirect):
-        which = "no path" if all(map(holds_zero, apart.values())) else "no path altogether"
-        head = (
-            f"{where}, {which} from {cause[0]} through {through} to {effect} is shown: the "
-            f"indirect association is {_with_interval(indirect, unit)}, which holds zero"
-        )
-    else:
-        head = (
-            f"{where}, {cause[0]} higher by 1{unit_words(cause[1], one=True)} goes with {effect} "
-            f"{_direction(indirect)} by {_size(indirect, unit)} through {through} "
-            f"({_interval(indirect)})"
-        )
-    parts = [head, *_paths_apart(apart, indirect, unit)]
-    parts.append(f"the direct path is {_told(direct, unit)}{_opposed(indirect, direct)}")
-    if "total" in rows and holds_zero(rows["total"]) and not holds_zero(indirect):
-        parts.append(f"the total is {_told(rows['total'], unit)}")
-    return "; ".join(parts) + "."
-
-
-def _paths_apart(apart: Mapping[str, pd.Series], indirect: pd.Series, unit: str) -> list[str]:
-    """Single paths of several that do not say what all of them together do."""
-    clear = [name for name, row in apart.items() if not holds_zero(row)]
-    against = any(apart[name]["estimate"] * indirect["estimate"] < 0 for name in clear)
-    told = clear if holds_zero(indirect) or against else [n for n in apart if n not in clear]
-    return [f"through {name} alone it is {_told(apart[name], unit)}" for name in told]
-
-
-def _opposed(indirect: pd.Series, direct: pd.Series) -> str:
-    clear = not holds_zero(indirect) and not holds_zero(direct)
-    opposite = indirect["estimate"] * direct["estimate"] < 0
-    return ", the other way: the two offset each other" if clear and opposite else ""
-
-
-def _told(row: pd.Series, unit: str) -> str:
+def told(row: pd.Series, unit: str) -> str:
+    """Estimate, interval, and whether it holds zero."""
     rest = "holds zero" if holds_zero(row) else "does not hold zero"
-    return f"{_with_interval(row, unit)}, which {rest}"
+    return f"{with_interval(row, unit)}, which {rest}"
 
 
 def listed(words: Sequence[str]) -> str:
@@ -229,12 +183,12 @@ def change(row: pd.Series, cause: str, effect: str) -> str:
     x += "," * (", " in x)  # a lag is told after a comma
     if holds_zero(row):
         return (
-            f"no association of {x} with {y} is shown: {_with_interval(row, y_unit)} per 1"
+            f"no association of {x} with {y} is shown: {with_interval(row, y_unit)} per 1"
             f"{unit_words(x_unit, one=True) or ' more'}, which holds zero"
         )
     return (
-        f"{x} higher by 1{unit_words(x_unit, one=True)} is associated with {y} {_direction(row)} "
-        f"by {_size(row, y_unit)} ({_interval(row)})"
+        f"{x} higher by 1{unit_words(x_unit, one=True)} is associated with {y} {direction(row)} "
+        f"by {size_words(row, y_unit)} ({level_interval(row)})"
     )
 
 
@@ -340,7 +294,7 @@ def _columns(term: str, *, power: bool = False) -> set[str]:
 
 def _against_between(within: pd.Series, between: pd.Series, unit: str) -> str:
     """What the comparison between units adds, if it says something else."""
-    span = _with_interval(between, unit)
+    span = with_interval(between, unit)
     if holds_zero(within) and not holds_zero(between):
         return f" Between units it is {span}: a lasting difference, not change within a unit."
     if not holds_zero(within) and holds_zero(between):
@@ -355,19 +309,23 @@ def _half(row: pd.Series) -> float:
     return float((row["conf_high"] - row["conf_low"]) / 2)
 
 
-def _size(row: pd.Series, unit: str) -> str:
+def size_words(row: pd.Series, unit: str) -> str:
+    """The size of an estimate with its unit."""
     return f"{number(abs(row['estimate']), _half(row))}{unit_words(unit)}"
 
 
-def _direction(row: pd.Series) -> str:
+def direction(row: pd.Series) -> str:
+    """Which way an estimate points."""
     return "higher" if row["estimate"] > 0 else "lower"
 
 
-def _with_interval(row: pd.Series, unit: str) -> str:
-    return f"{number(row['estimate'], _half(row))}{unit_words(unit)} ({_interval(row)})"
+def with_interval(row: pd.Series, unit: str) -> str:
+    """An estimate with its unit and interval."""
+    return f"{number(row['estimate'], _half(row))}{unit_words(unit)} ({level_interval(row)})"
 
 
-def _interval(row: pd.Series) -> str:
+def level_interval(row: pd.Series) -> str:
+    """An interval with its level."""
     if pd.isna(row["conf_low"]) and pd.isna(row["conf_high"]):
         return "no interval can be given"
     return f"{100 * row['conf_level']:g} % interval {interval(row['conf_low'], row['conf_high'])}"

@@ -85,7 +85,7 @@ def _rho(panel: Panel, spec: MediationSpec, conf_level: float, options: dict[str
     result = mediation_sensitivity(panel, spec, rho=np.zeros(1), **options)
     findings = []
     for row in records(result.tidy(conf_level)):
-        words = f"{row['term']} {told(row)}"
+        words = f"{_path(row['term'], spec)} {told(row)}"
         zero, end = row["rho_zero"], row["rho_interval"]
         if end == 0:
             findings.append(
@@ -109,12 +109,22 @@ def _shares(panel: Panel, spec: MediationSpec, conf_level: float) -> Finding:
     """Would a confounder like an observed control undo a or b?"""
     result = mediation_omitted_bounds(panel, spec)
     rows = [row for row in records(result.tidy(conf_level)) if row["term"][:2] in ("a:", "b:")]
-    findings = [_share(result, row, conf_level) for row in rows]
+    findings = [_share(result, row, spec, conf_level) for row in rows]
     return together(findings, interval_level(conf_level))
 
 
-def _share(result: OmittedVariables, row: dict[str, Any], conf_level: float) -> Finding:
-    words = f"{row['term']} {told(row)}"
+def _path(term: str, spec: MediationSpec) -> str:
+    """A step or a path as an arrow: `x -> m` for a:m, `m -> y` for b:m, `x -> m -> y` for both."""
+    kind, name = term.split(":", 1)
+    first = [spec.single_exposure] if kind != "b" else []
+    last = [spec.outcome] if kind != "a" else []
+    return " -> ".join([*first, name, *last])
+
+
+def _share(
+    result: OmittedVariables, row: dict[str, Any], spec: MediationSpec, conf_level: float
+) -> Finding:
+    words = f"{_path(row['term'], spec)} {told(row)}"
     if holds_zero(row):
         return Finding(f"{words} holds zero already, without any confounder", "caution")
     value = row["robustness_value_interval"]
@@ -136,16 +146,16 @@ def _compared(row: dict[str, Any], bounds: pd.DataFrame) -> Finding:
     undone = [one for one in possible if _undone(row, one)]
     if undone:
         first = min(undone, key=lambda one: float(one["strength"]))
-        words = f"; one {first['strength']:g} times as strong as {first['benchmark']} does it"
+        words = f", one {first['strength']:g} times as strong as {first['benchmark']} does it"
         return Finding(words, "limits" if first["strength"] <= 1 else "caution")
     words = ""
     if possible:
         most = max(possible, key=lambda one: float(one["strength"]))
-        words = f"; one {most['strength']:g} times as strong as {most['benchmark']} leaves it"
+        words = f", one {most['strength']:g} times as strong as {most['benchmark']} leaves it"
     weakest = bounds[bounds["strength"] == bounds["strength"].min()]
     beyond = weakest.loc[weakest["estimate"].isna(), "benchmark"].tolist()
     if beyond:
-        words += f"; so much of it is explained by {some(beyond)} that no bound can be drawn"
+        words += f", so much of it is explained by {some(beyond)} that no bound can be drawn"
     return Finding(words, "caution" if beyond else "clear")
 
 

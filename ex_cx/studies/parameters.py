@@ -11,7 +11,10 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from ex_cx.errors import ParameterError, nearest
 from ex_cx.estimation.conventions import Match, Vcov
+from ex_cx.estimation.path_intervals import Interval
+from ex_cx.estimation.path_levels import Moderated, Products
 from ex_cx.models.compare import COMPARED
+from ex_cx.models.mediation_spec import Structure
 from ex_cx.models.spec import Estimator, PanelSpec, term_name
 from ex_cx.studies.validation import Strict, check, shown, spelled
 
@@ -70,6 +73,7 @@ Draws = Annotated[int, Field(ge=99, le=1_000_000)]
 Seed = Annotated[int, Field(ge=0)]
 Instruments = Annotated[dict[str, Names], BeforeValidator(_named_pairs)]
 Changes = Annotated[dict[str, float], BeforeValidator(_pairs)]
+Moderations = Annotated[tuple[Moderated, ...], BeforeValidator(_split)]
 Estimators = Annotated[tuple[Estimator, ...], BeforeValidator(_split)]
 
 
@@ -206,19 +210,33 @@ class PanelRegressionParameters(DataParameters):
 
 
 class MediationParameters(DataParameters):
-    """Parameters of `mediation`: one exposure, parallel mediators, one outcome."""
+    """Parameters of `mediation`: one exposure, mediators side by side or in a chain, one outcome.
+
+    Attributes
+    ----------
+    moderator : empty is none. interval : of paths and levels; all else as in `MediationSpec`.
+    n_boot, n_boot_checks : draws behind paths and levels; behind sensitivity and its guards.
+    """
 
     outcome: str = "cx_nps"
     exposure: str = "ex_occupancy_pct"
     mediators: Names = ("cx_effort", "cx_fcr_pct")
     controls: Names = ("ex_engagement",)
+    structure: Structure = "parallel"
     absorb: Effects = ("unit", "period")
     lag_mediator: Lag = 0
+    lag_serial: Lag = 0
     lag_outcome: Lag = 0
+    moderator: str = ""
+    moderated: Moderations = Field(default=(), validate_default=True)
+    interaction: bool = False
+    products: Products = "raw"
     cluster: str = ""
     weights: str = ""
+    interval: Interval = "percentile"
     conf_level: Level = 0.95
     n_boot: Draws = 4999
+    n_boot_checks: Draws = 499
     seed: Seed = 20240501
 
     @field_validator("outcome", "exposure", "mediators")
@@ -226,10 +244,27 @@ class MediationParameters(DataParameters):
     def _is_named(cls, value: Names | str) -> Names | str:
         return _named(value)
 
+    @field_validator("lag_serial")
+    @classmethod
+    def _needs_a_chain(cls, value: int, info: ValidationInfo) -> int:
+        if value and info.data.get("structure") == "parallel":
+            raise ValueError("is the time along a chain; it needs structure `serial`.")
+        return value
+
+    @field_validator("moderated")
+    @classmethod
+    def _goes_with_a_moderator(cls, value: Moderations, info: ValidationInfo) -> Moderations:
+        if value and not info.data.get("moderator"):
+            raise ValueError("names paths, but there is no `moderator`.")
+        if info.data.get("moderator") and not value:
+            raise ValueError("is empty; name what the moderator changes: a, b or direct.")
+        return value
+
     def required_columns(self) -> tuple[str, ...]:
         """Columns that must exist in the panel, besides its keys."""
-        roles = (self.outcome, self.exposure, *self.mediators, *self.controls)
-        return (*super().required_columns(), *base_columns((*roles, self.cluster, self.weights)))
+        paths = (self.outcome, self.exposure, *self.mediators)
+        held = (*self.controls, self.moderator, self.cluster, self.weights)
+        return (*super().required_columns(), *base_columns((*paths, *held)))
 
 
 def _named(value: Names | str) -> Names | str:

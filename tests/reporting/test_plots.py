@@ -191,6 +191,36 @@ def test_path_labels_touch_neither_each_other_nor_an_arrow(mediation_rows, n):
         assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_a_chain_is_a_staircase_whose_labels_touch_no_arrow(tidy_rows, n):
+    long = {f"m{i}": "Resolved at the very first contact of the month (%)" for i in range(n)}
+    wide = (-0.0179, -0.0279, -0.0021)
+    links = [f"d:m{i}->m{j}" for j in range(n) for i in range(j)]
+    steps = [f"{kind}:{m}" for kind in "ab" for m in long]
+    terms = [*steps, *links, "direct", "indirect", "total"]
+    tidy = tidy_rows(*((term, "", *wide) for term in terms))
+    ax = plot_paths(tidy, exposure="x", outcome="y", labels=long)
+    inside(ax)
+    boxes = [t.get_window_extent() for t in ax.texts]
+    for i, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[:i]), ax.texts[i].get_text()
+    arrows = [p for p in ax.patches if isinstance(p, FancyArrowPatch)]
+    assert len(arrows) == 2 * n + n * (n - 1) // 2 + 1
+    for arrow in arrows:
+        shaft = arrow.get_path().to_polygons(closed_only=False)[0]
+        line = Path(ax.transData.transform(shaft))
+        assert not any(line.intersects_bbox(box, filled=False) for box in boxes)
+
+
+def test_arrows_are_as_thick_as_paths_are_large_in_standard_deviations(mediation_rows):
+    spreads = {"x": 60.0, "m": 1.0, "y": 6.0}  # a: 0.456, b: 0.15, direct: 0.12 of one
+    ax = plot_paths(mediation_rows("m"), exposure="x", outcome="y", spreads=spreads)
+    widths = [p.get_linewidth() for p in ax.patches if isinstance(p, FancyArrowPatch)]
+    assert_allclose(widths, [1.2 + 3.6 * size for size in (0.0076 * 60, 0.9 / 6, 0.012 * 10)])
+    huge = plot_paths(mediation_rows("m"), exposure="x", outcome="y", spreads=spreads | {"x": 1e6})
+    assert max(p.get_linewidth() for p in huge.patches if isinstance(p, FancyArrowPatch)) == 4.8
+
+
 def test_path_texts_stay_in_their_boxes(mediation_rows, hostile):
     names = {"m": hostile, "x": hostile, "y": "従業員エンゲージメントの高さと顧客の満足"}
     ax = plot_paths(mediation_rows("m"), exposure="x", outcome="y", labels=names)

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import SpecError
-from ex_cx.reporting.wording import answer_mediation, answer_panel, grade
+from ex_cx.reporting.mediation_wording import answer_mediation
+from ex_cx.reporting.wording import answer_panel, grade
 
 LABELS = {"x": "Engagement (1-5)", "y": "NPS (points)", "m": "Effort (1-5)", "w": "Load (%)"}
 WITHIN_UP, WITHIN_NONE = ("x", "within", 2.0, 1.0, 3.0), ("x", "within", 0.2, -1.0, 1.4)
@@ -166,9 +167,9 @@ def test_a_slope_that_depends_on_another_term_says_so(tidy_rows, other, reminder
 
 def test_mediation_names_what_runs_through_and_what_is_left(tidy_rows):
     assert mediation(tidy_rows, (-1.3, -1.6, -1.0), (-0.5, -0.9, 0.1)) == (
-        "Within units, Load higher by 1 percentage point goes with NPS lower by 1.30 points "
-        "through Effort and Engagement (95 % interval −1.60 to −1.00); the direct path is −0.50 "
-        "points (95 % interval −0.90 to 0.10), which holds zero."
+        "Within units, Load higher by 1 percentage point is associated with NPS lower by 1.30 "
+        "points through Effort and Engagement (95 % interval −1.60 to −1.00); the direct path is "
+        "−0.50 points (95 % interval −0.90 to 0.10), which holds zero."
     )
 
 

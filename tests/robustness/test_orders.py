@@ -277,7 +277,7 @@ def test_guards_of_a_control_too_strong_to_compare_with():
     shifted = rows.groupby("unit")["m"].shift(1)
     rows["z"] = shifted.fillna(0) + 0.3 * rows["z"]
     row = _checked(rows).loc["Confounder beside the controls"]
-    assert "b:m" in row["finding"]
+    assert "m -> y" in row["finding"]
     assert "explained by 'z' that no bound can be drawn" in row["finding"]
     assert row["verdict"] != "clear"
 
