@@ -294,7 +294,7 @@ def _knots(
     values: np.ndarray, exposure: str, knots: int | Sequence[float] | np.ndarray
 ) -> np.ndarray:
     if isinstance(knots, str) or not isinstance(knots, Sequence | np.ndarray):
-        if knots not in range(3, 8):
+        if not isinstance(knots, int | np.integer) or knots not in range(3, 8):
             raise SpecError(f"knots={knots!r} is not a whole number from 3 to 7, or their places.")
         outer = 0.1 if knots == 3 else 0.025 if knots == 7 else 0.05
         places = np.quantile(values, np.linspace(outer, 1 - outer, knots))

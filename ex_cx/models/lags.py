@@ -197,6 +197,8 @@ def fit_lags(
 
 
 def _lags(lags: Iterable[int]) -> tuple[int, ...]:
+    if not isinstance(lags, Iterable):
+        raise SpecError(f"lags={lags!r} is no row of lags: write range(4) for 0 to 3, or (0, 3).")
     named = list(lags)
     wrong = [lag for lag in named if not isinstance(lag, int | np.integer)]
     if wrong:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SpecError, nearest
+from ex_cx.estimation.design import Design
 from ex_cx.estimation.inference import t_interval, t_p_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, compress_panel
@@ -34,7 +36,7 @@ def predict_change(
 
     Raises
     ------
-    SpecError : no change, or a term that the result does not have.
+    SpecError : no change, one that is no number, or a term that the result does not have.
 
     Examples
     --------
@@ -56,6 +58,8 @@ def predict_change(
                 f"There is no coefficient {term!r} among {', '.join(result.terms)}."
                 f"{nearest(term, result.terms)}"
             )
+        if not isinstance(change, int | float | np.number) or not np.isfinite(change):
+            raise SpecError(f"The change in {term!r} is {change!r}. Give a finite number.")
         contrast[result.terms.index(term)] = change
     name = ", ".join(f"{term} {change:+g}" for term, change in changes.items())
     return _rows(result, contrast[None, :], [name], conf_level)
@@ -67,32 +71,36 @@ def effect_sizes(panel: Panel, result: PanelResult, *, conf_level: float = 0.95)
     Parameters
     ----------
     panel : the rows that `result` was fitted to.
-    result : from `fit_panel`, within estimates.
+    result : from `fit_panel`; not of between or fama_macbeth, which compare units.
 
     Returns
     -------
     The tidy columns, then change (`one unit`, `one within-unit sd`, `25th to 75th percentile of
     the unit's own history`) and size (that change in the exposure's units).
 
+    Raises
+    ------
+    SpecError : an estimator that says nothing about change within units.
+
     Notes
     -----
-    The within-unit standard deviation is that of the exposure net of all absorbed effects, on the
-    rows used, weighted as they are. The third change is the median over units of the distance
-    between the 25th and 75th percentile of the unit's own values. Errors take both sizes as given.
+    The within-unit standard deviation is that of the exposure net of the effects in `absorb` (of
+    unit effects, where there are none), on the rows that within estimates use, weighted as they
+    are. The third change is the median over units of the distance between the 25th and 75th
+    percentile of the unit's own values. Errors take both sizes as given. Each row moves one term
+    and holds the others, so that the parts `x`, `x^2` and `x:z` of one exposure are to be read
+    together (`turning_point`, `slopes_over`).
     """
-    compressed = compress_panel(panel, result.spec)
-    design, total = compressed.design, compressed.moments.total
+    design, spreads = _within(panel, result)
     rows = len(design.periods)
-    mass = rows if design.weights is None else float(design.weights.sum())
     frames = []
     for at, term in enumerate(result.terms[: len(result.spec.exposures)]):
-        spread = float(np.sqrt(total[at + 1, at + 1] / mass))
         bounds = np.append(design.unit_starts, rows)
         column = design.columns[at + 1]
         own = [np.subtract(*np.percentile(column[lo:hi], [75, 25])) for lo, hi in pairwise(bounds)]
         sizes = {
             "one unit": 1.0,
-            "one within-unit sd": spread,
+            "one within-unit sd": float(spreads[at]),
             "25th to 75th percentile of the unit's own history": float(np.median(own)),
         }
         contrast = np.zeros((len(sizes), len(result.terms)))
@@ -100,6 +108,24 @@ def effect_sizes(panel: Panel, result: PanelResult, *, conf_level: float = 0.95)
         frame = _rows(result, contrast, [term] * len(sizes), conf_level)
         frames.append(frame.assign(change=list(sizes), size=list(sizes.values())))
     return pd.concat(frames, ignore_index=True)
+
+
+def _within(panel: Panel, result: PanelResult) -> tuple[Design, np.ndarray]:
+    """The rows of within estimates, and the terms' standard deviations net of the effects."""
+    spec = result.spec
+    if spec.estimator in ("between", "fama_macbeth"):
+        raise SpecError(
+            f"estimator={spec.estimator!r} compares units, so its estimates are no effects of "
+            "changes within a unit. Use estimator='within'."
+        )
+    absorb = spec.absorb if "unit" in spec.absorb else ("unit", *spec.absorb)
+    if spec.estimator == "within":
+        absorb = spec.absorb
+    compressed = compress_panel(panel, replace(spec, estimator="within", absorb=absorb))
+    design = compressed.design
+    mass = design.n_obs if design.weights is None else float(design.weights.sum())
+    spreads = np.sqrt(np.diag(compressed.moments.total)[1:] / mass)
+    return design, spreads
 
 
 def _rows(

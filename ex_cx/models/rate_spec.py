@@ -67,8 +67,11 @@ def check_rate_spec(panel: Panel, spec: RateSpec) -> None:
             f"scale={spec.scale!r} is not one of {', '.join(get_args(Scale))}."
             f"{nearest(spec.scale, get_args(Scale))}"
         )
-    if isinstance(spec.exposures, str) or isinstance(spec.controls, str):
-        raise SpecError("exposures and controls are tuples of terms: write ('x',), not 'x'.")
+    for terms in (spec.exposures, spec.controls):
+        if not isinstance(terms, tuple | list) or not all(isinstance(term, str) for term in terms):
+            raise SpecError("exposures and controls are tuples of terms: write ('x',), not 'x'.")
+    if isinstance(spec.lag, bool) or not isinstance(spec.lag, int | np.integer):
+        raise SpecError(f"lag={spec.lag!r} is not a whole number of periods, such as 1.")
     if not spec.exposures:
         raise SpecError("The spec names no exposure. Give at least one column in `exposures`.")
     names = [*(lagged_name(term, spec.lag) for term in spec.exposures), *spec.controls]
@@ -80,6 +83,13 @@ def check_rate_spec(panel: Panel, spec: RateSpec) -> None:
         )
     for term in (spec.outcome, *spec.exposures, *spec.controls):
         term_columns(panel, term)
+    now = spec.controls if spec.lag else (*spec.exposures, *spec.controls)
+    own = [term for term in now if spec.outcome in term_columns(panel, term)]
+    if own:
+        raise SpecError(
+            f"{some(own)} holds the outcome {spec.outcome!r} of the same period, so that the "
+            "outcome would explain itself. Leave it out, or take it at a lag."
+        )
     if spec.denominator is not None and spec.denominator not in panel.frame.columns:
         raise SpecError(
             f"There is no denominator column {spec.denominator!r} in the panel."

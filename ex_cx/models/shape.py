@@ -117,8 +117,12 @@ def slopes_over(
     Returns
     -------
     The tidy columns, then moderator and value; one row per value.
+
+    Raises
+    ------
+    SpecError : a term that the result does not have, or values that are not finite numbers.
     """
-    at = np.asarray(values, dtype=float)
+    at = _finite(values)
     first, second, factor = _moderated(result, exposure, moderator)
     slopes = np.array([_slope(result, first, second, factor * value) for value in at])
     low, high = t_interval(slopes[:, 0], slopes[:, 1], result.df_t, conf_level)
@@ -166,6 +170,19 @@ def slope_regions(
         return ()
     ends = np.sort((-a1 + np.array([-1, 1]) * np.sqrt(inside)) / (2 * a2))
     return tuple(float(end) / factor for end in ends)
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Values of a moderator, shape (m,)."""
+    try:
+        at = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        at = np.empty(0)
+    if at.ndim != 1 or not len(at) or not np.isfinite(at).all():
+        raise SpecError(
+            f"values={values!r} must be one or more finite values of the moderator, in one row."
+        )
+    return at
 
 
 def _fieller(

@@ -100,7 +100,7 @@ def wild_cluster_test(
 
     Raises
     ------
-    SpecError : a term or kind of signs that does not exist.
+    SpecError : a term or kind of signs that does not exist, `rng` no generator.
     InferenceError : fewer than two clusters, too few or too many draws, nearly dependent
         regressors, residuals that are rounding.
 
@@ -121,7 +121,7 @@ def wild_cluster_test(
     >>> test.n_boot, bool(test.tidy()["p_value"][0] < 0.05)
     (256, True)
     """
-    _check_choices(n_boot, signs)
+    _check_choices(n_boot, signs, rng)
     fitted = fit_panel(panel, replace(spec, vcov="cluster", match="fixest"))
     if term not in fitted.terms:
         raise SpecError(
@@ -149,7 +149,12 @@ def wild_cluster_test(
     )
 
 
-def _check_choices(n_boot: int, signs: str) -> None:
+def _check_choices(n_boot: int, signs: str, rng: np.random.Generator) -> None:
+    if not isinstance(rng, np.random.Generator):
+        raise SpecError(
+            f"rng={rng!r} is no source of draws. Write rng=np.random.default_rng(7), with a number "
+            "of your own."
+        )
     if signs not in get_args(Signs):
         raise SpecError(
             f"signs={signs!r} is not one of {', '.join(get_args(Signs))}."

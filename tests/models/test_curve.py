@@ -334,3 +334,8 @@ def test_a_negative_variance_is_no_error_and_no_test():
     assert np.isnan(found["std_error"][0])
     assert_allclose(found["std_error"][1:], [np.sqrt(6), 0])
     assert np.isnan(joint_test(np.ones(2), bad, 9).p_value)
+
+
+def test_a_number_of_knots_is_whole():
+    with pytest.raises(SpecError, match=r"knots=4.0 is not a whole number from 3 to 7"):
+        fit_curve(panel_of(rows_of()), SPEC, "x", knots=4.0)

@@ -195,3 +195,8 @@ def test_every_refusal_says_what_and_why():
     trend = rows.assign(x=rows["period"] * 1.0 + rows["unit"])
     assert "'x' at lags 0, 1, 2 is not identified" in refused(trend)
     assert isinstance(fit_lags(panel_of(rows), SPEC, "x"), LagResult)
+
+
+def test_a_number_of_lags_is_no_row_of_lags():
+    with pytest.raises(SpecError, match=r"lags=3 is no row of lags: write range\(4\)"):
+        fit_lags(panel_of(rows_of()), SPEC, "x", lags=3)

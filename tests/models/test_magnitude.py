@@ -101,3 +101,27 @@ def test_one_unit_of_one_term_has_the_interval_of_the_regression():
     expected = result.tidy().iloc[[1, 0, 1]]
     for column in ("p_value", "conf_low", "conf_high"):
         assert_allclose(both[column], expected[column], rtol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ["pooled", "first_difference", "random", "correlated_random"])
+def test_sizes_of_any_estimator_are_those_of_the_exposure_within_units(estimator):
+    panel = _panel(_rows())
+    within = effect_sizes(panel, fit_panel(panel, SPEC))
+    result = fit_panel(panel, replace(SPEC, estimator=estimator))
+    sizes = effect_sizes(panel, result)
+    assert_allclose(sizes["size"], within["size"], rtol=1e-12)
+    assert_allclose(sizes["estimate"], np.repeat(result.coef[:2], 3) * within["size"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("estimator", ["between", "fama_macbeth"])
+def test_estimators_that_compare_units_have_no_sizes_within_them(estimator):
+    panel = _panel(_rows())
+    result = fit_panel(panel, replace(SPEC, estimator=estimator))
+    with pytest.raises(SpecError, match=f"estimator='{estimator}' compares units"):
+        effect_sizes(panel, result)
+
+
+@pytest.mark.parametrize("change", [float("nan"), float("inf"), "1", None])
+def test_a_change_that_is_no_number_is_refused(change):
+    with pytest.raises(SpecError, match=r"change in 'x' is .* Give a finite number"):
+        predict_change(fit_panel(_panel(_rows()), SPEC), {"x": change})

@@ -343,3 +343,16 @@ def test_separation_names_the_term():
 def test_no_convergence_is_an_error(monkeypatch):
     monkeypatch.setattr("ex_cx.estimation.logit._MOST_STEPS", 1)
     _refused(_rows(), SPEC, InferenceError, "did not converge in 1 iterations")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"exposures": ("x", "x:y")}, "'x:y' holds the outcome 'y' of the same period"),
+        ({"lag": 1, "controls": ("y^2",)}, "holds the outcome 'y' of the same period"),
+        ({"lag": "1"}, "lag='1' is not a whole number of periods"),
+        ({"controls": None}, "tuples of terms"),
+    ],
+)
+def test_specs_of_another_kind_and_the_outcome_in_its_own_terms_are_refused(change, words):
+    _refused(_rows(), replace(SPEC, **change), SpecError, words)

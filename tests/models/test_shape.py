@@ -132,3 +132,10 @@ def test_the_ends_are_values_of_the_exposure_whatever_the_estimator_makes_of_the
     assert (found.low, found.high) == (used["x"].min(), used["x"].max())
     assert found.conf_low < 2 < found.conf_high
     assert found.p_value < 0.01
+
+
+@pytest.mark.parametrize("values", [[], ["a"], [np.nan], [[1.0]], 1.0])
+def test_values_of_a_moderator_that_are_none_are_refused(values):
+    result = fit_panel(_panel(_rows()), MODERATED)
+    with pytest.raises(SpecError, match="must be one or more finite values of the moderator"):
+        slopes_over(result, "x", "m", values)

@@ -134,3 +134,9 @@ def test_signs_are_one_stream_however_they_are_drawn():
     assert not enumerated
     assert_allclose(drawn, np.random.default_rng(3).integers(0, 2, size=(5000, 17)) * 2 - 1)
     assert abs(drawn.mean()) < 4 / np.sqrt(drawn.size)
+
+
+def test_a_seed_is_no_source_of_draws():
+    panel = Panel.from_frame(_rows(8, 6, 1.0, 1), unit="unit", period="period")
+    with pytest.raises(SpecError, match="rng=3 is no source of draws"):
+        wild_cluster_test(panel, SPEC, "x0", rng=3)
