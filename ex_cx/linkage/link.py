@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +78,20 @@ def link_study_data(
         )
         for name, spec in sources.items()
     ]
-    return keep_where(derive(link_sources(measured), plan.derive), plan.where)
+    linked = _with_selective(link_sources(measured))
+    return keep_where(derive(linked, plan.derive), plan.where)
+
+
+def _with_selective(linked: Linked) -> Linked:
+    """The audit with rows seen in every source compared to the others, where there are others."""
+    from ex_cx.linkage.selective import compare_lost
+
+    frame = linked.panel.frame
+    columns = [c for c in linked.audit.definitions["column"] if frame[c].dtype.kind in "iuf"]
+    if not columns or frame["linked"].all():
+        return linked
+    found = compare_lost(linked, columns, kept="linked")
+    return replace(linked, audit=replace(linked.audit, selective=found))
 
 
 def _crosswalk(spec: SourceSpec, root: str | Path) -> Crosswalk | None:

@@ -9,7 +9,11 @@ import pandas as pd
 
 from ex_cx.errors import some
 from ex_cx.linkage.audit import LinkAudit
+from ex_cx.linkage.link import Linked
 from ex_cx.linkage.panel import Panel
+from ex_cx.linkage.selective import compare_lost
+from ex_cx.linkage.suggest import suggest_from_audit
+from ex_cx.reporting.flow import draw_flow
 from ex_cx.reporting.numbers import capital, count, label, number
 from ex_cx.reporting.plots import plot_coverage, plot_trajectories
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
@@ -53,7 +57,12 @@ def audit_report(
     complete = panel.frame[list(columns)].notna().all(axis=1)
     waves = len(np.unique(panel.period_codes))
     cells = panel.n_units * waves
-    guards = _guards(panel, audit, columns, names)
+    selective = compare_lost(Linked(panel=panel, audit=audit), columns)
+    guards = pd.concat(
+        [_guards(panel, audit, columns, names), _selective_guards(selective, names)],
+        ignore_index=True,
+    )
+    flow = draw_flow(audit)
     share = 100 * complete.sum() / cells
     return Report(
         title=title or "Which rows are there, and which are not?",
@@ -69,10 +78,15 @@ def audit_report(
         verdict="caution" if (guards["verdict"] != "clear").any() else "clear",
         facts=_facts(audit, share),
         figures=(
+            *(() if flow is None else (flow,)),
             draw_coverage(panel, columns),
             draw_trajectories(panel, columns[-1], labels=names),
         ),
-        tables=_tables(panel, audit, columns, names),
+        tables=(
+            *_tables(panel, audit, columns, names),
+            *_selective_table(selective, names),
+            *_suggestion_table(audit),
+        ),
         guards=guards,
         limits=(*limits, NOT_SHOWN),
         method=(COUNTING,),
@@ -149,6 +163,72 @@ def _guards(
         text = f"{count(held)} of {count(whole)} survey values rest on too few people."
         rows.append(("Small groups", text, _verdict(held / max(whole, 1))))
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
+
+
+def _selective_guards(found: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """Is what was lost different from what was kept? One line per column that is, else one."""
+    whole = found[found["lost_by"] == "all"]
+    rows = [
+        ("Selective loss", f"{capital(label(row['column'], names))}: {row['reading']}", v)
+        for row, v in zip(whole.to_dict("records"), whole["verdict"], strict=True)
+        if v != "clear"
+    ]
+    hidden = int((whole["standardised"].isna() & (whole["lost"] > 0)).sum())
+    unknown = f" {count(hidden)} cannot be compared." if hidden else ""
+    text = f"No column is shown to differ between rows kept and rows lost.{unknown}"
+    return pd.DataFrame(
+        rows or [("Selective loss", text, "clear")], columns=["guard", "finding", "verdict"]
+    )
+
+
+def _selective_table(found: pd.DataFrame, names: Mapping[str, str]) -> tuple[Table, ...]:
+    if not found["lost"].any():
+        return ()
+    numbers = {
+        name: [number(value, scale) for value, scale in zip(found[name], scales, strict=True)]
+        for name, scales in (
+            ("kept_mean", found["std_error"]),
+            ("lost_mean", found["std_error"]),
+            ("difference", found["std_error"]),
+        )
+    }
+    shown = pd.DataFrame(
+        {
+            "column": [label(name, names) for name in found["column"]],
+            "side": found["side"],
+            "lost by": found["lost_by"],
+            "kept": found["kept"].map(count),
+            "lost": found["lost"].map(count),
+            "mean kept": numbers["kept_mean"],
+            "mean lost": numbers["lost_mean"],
+            "difference": numbers["difference"],
+            "error": [number(value) for value in found["std_error"]],
+            "standardised": [number(value) for value in found["standardised"]],
+            "verdict": found["verdict"],
+            "reading": found["reading"],
+        }
+    )
+    caption = (
+        "Is the loss selective? Unit-periods with a value in all columns against those without, "
+        "each column where it is seen; errors clustered. Below five units on a side nothing is "
+        "shown. A difference in what is seen says nothing sure about what is not."
+    )
+    words = ("column", "side", "lost by", "verdict", "reading")
+    return (Table(name="selective_loss", frame=shown, caption=caption, text_columns=words),)
+
+
+def _suggestion_table(audit: LinkAudit) -> tuple[Table, ...]:
+    found = suggest_from_audit(audit, most=1)
+    if not len(found):
+        return ()
+    shown = found.assign(score=[f"{value:.0f}" for value in found["score"]])
+    shown = shown.head(20).rename(columns=lambda text: text.replace("_", " "))
+    caption = (
+        f"Units that may be one under two names ({count(len(found))} pairs). None was joined: "
+        "write a crosswalk for those that are."
+    )
+    words = ("left", "right", "why", "left in", "right in")
+    return (Table(name="alike_units", frame=shown, caption=caption, text_columns=words),)
 
 
 def _closing(panel: Panel, columns: Sequence[str]) -> tuple[str, str, str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from ex_cx.linkage.audit import LinkAudit
 from ex_cx.linkage.wording import counted
 from ex_cx.studies.parameters import base_columns
 from ex_cx.studies.preparing import prepare_study
 
 __all__ = ["check_study", "check_table_file"]
+
+MOST_SUGGESTED = 10
 
 
 def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
@@ -23,6 +26,7 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
     linked, panel = prepared.linked, prepared.linked.panel
     for read in linked.audit.to_dict()["reads"]:
         yield f"read  {read['name']}: {read['rows']} rows, {read['columns']} columns"
+    yield from _audit_lines(linked.audit)
     yield f"panel {panel.extent}"
     roles = prepared.loaded.study.roles
     columns = (*roles.exposures, *roles.mediators, *roles.outcomes, *roles.controls)
@@ -31,6 +35,22 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
         yield f"      {name}: {present} values, {len(panel) - present} missing"
     yield from (f"run   {run.name}" for run, _ in prepared.runs)
     yield f"{path.name} is good: {counted(len(prepared.runs), 'run')}."
+
+
+def _audit_lines(audit: LinkAudit) -> Iterator[str]:
+    """Rows that a crosswalk lost, and units of two sources that may be one: for a person to see."""
+    from ex_cx.linkage.suggest import suggest_from_audit
+
+    for row in audit.crosswalk.to_dict("records"):
+        if str(row["outcome"]).startswith("lost"):
+            unit = repr(str(row["unit"]))
+            yield f"unit  {row['source']}, {unit}: {counted(row['rows'], 'row')} {row['outcome']}"
+    found = suggest_from_audit(audit, most=1)
+    for row in found.head(MOST_SUGGESTED).to_dict("records"):
+        pair = f"{row['left']!r} ({row['left_in']}) and {row['right']!r} ({row['right_in']})"
+        yield f"maybe one unit, not joined: {pair}; {row['why']}, {row['score']:.0f}"
+    if len(found) > MOST_SUGGESTED:
+        yield f"      and {counted(len(found) - MOST_SUGGESTED, 'further pair')}"
 
 
 def check_table_file(path: Path) -> Iterator[str]:

@@ -105,7 +105,8 @@ def test_units_that_are_not_listed_can_be_kept():
 
 def test_parts_of_a_split_unit_sum_to_the_whole():
     walk = crosswalk(
-        ("A", "A1", "2023-01", "", 0.6), ("A", "A2", "2023-01", "", 0.4), ("B", "A2", "2023-01", "", "")
+        ("A", "A1", "2023-01", "", 0.6), ("A", "A2", "2023-01", "", 0.4),
+        ("B", "A2", "2023-01", "", ""),
     )  # fmt: skip
     rows = frame(("A", "2024-01-05", 10, 20), ("B", "2024-01-05", 5, 5))
     found = measure_source(rows, events(), "till", crosswalk=walk)
