@@ -17,13 +17,17 @@ if TYPE_CHECKING:
         unit_means,
         within_group_agreement,
     )
+    from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
     from ex_cx.linkage.check import check_table
+    from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.panel import Panel
     from ex_cx.linkage.scales import cronbach_alpha, item_total, omega_total, split_half
     from ex_cx.linkage.schema import MeasureSpec, SourceSpec
+    from ex_cx.linkage.selective import compare_lost
     from ex_cx.linkage.sources import read_table
+    from ex_cx.linkage.suggest import draft_crosswalk, suggest_from_audit, suggest_matches
     from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.curve import CurveResult, fit_curve
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
@@ -60,6 +64,9 @@ if TYPE_CHECKING:
     from ex_cx.robustness.orders import compare_orders, placebo_paths
 
 __all__ = [
+    "CombineSpec",
+    "Crosswalk",
+    "CrosswalkSpec",
     "CurveResult",
     "DynamicResult",
     "DynamicSpec",
@@ -89,10 +96,12 @@ __all__ = [
     "compare_errors",
     "compare_estimators",
     "compare_levels",
+    "compare_lost",
     "compare_orders",
     "compare_precision",
     "cronbach_alpha",
     "diagnose",
+    "draft_crosswalk",
     "e_value",
     "effect_sizes",
     "fit_curve",
@@ -116,12 +125,15 @@ __all__ = [
     "placebo_paths",
     "precision_weights",
     "predict_change",
+    "read_crosswalk",
     "read_table",
     "respondents_needed",
     "slope_regions",
     "slopes_over",
     "split_half",
     "split_nps",
+    "suggest_from_audit",
+    "suggest_matches",
     "turning_point",
     "unit_means",
     "wild_cluster_test",
@@ -197,6 +209,14 @@ _ROOM = {
     "wild_cluster_test": "ex_cx.models.wild",
     "within_bins": "ex_cx.models.compare",
     "within_group_agreement": "ex_cx.linkage.agreement",
+    "CombineSpec": "ex_cx.linkage.alignspec",
+    "CrosswalkSpec": "ex_cx.linkage.alignspec",
+    "Crosswalk": "ex_cx.linkage.crosswalk",
+    "read_crosswalk": "ex_cx.linkage.crosswalk",
+    "compare_lost": "ex_cx.linkage.selective",
+    "draft_crosswalk": "ex_cx.linkage.suggest",
+    "suggest_from_audit": "ex_cx.linkage.suggest",
+    "suggest_matches": "ex_cx.linkage.suggest",
 }
 
 

@@ -166,7 +166,10 @@ def _combined(
     behind: np.ndarray,
 ) -> ReadyRows:
     """Each column by its rule; `behind` is 0 for the last finer period of a group."""
-    n, out, weights, incomplete = len(keys), {}, {}, {}
+    n = len(keys)
+    out: dict[str, np.ndarray] = {}
+    weights: dict[str, np.ndarray] = {}
+    incomplete: dict[str, int] = {}
     for name in ready.frame.columns[2:]:
         rule, values = rules[name], ready.frame[name].to_numpy(dtype=float)
         weight = ready.weights.get(name, np.ones(len(values)))
@@ -178,9 +181,9 @@ def _combined(
         enough = (count > 0) & (count >= least * expected - 1e-9)
         mass = np.bincount(used, weights=weight[present], minlength=n)
         factor = weight if rule.rule == "weighted_mean" else np.ones(len(values))
-        total = np.bincount(used, weights=(factor * values)[present], minlength=n)
+        total: np.ndarray = np.bincount(used, weights=(factor * values)[present], minlength=n)
         if rule.rule in ("mean", "weighted_mean"):
-            base = mass if rule.rule == "weighted_mean" else count.astype(float)
+            base: np.ndarray = mass if rule.rule == "weighted_mean" else count.astype(float)
             total = total / np.where(base > 0, base, np.nan)
         out[name] = np.where(enough, total, np.nan)
         if name in ready.weights:

@@ -125,16 +125,7 @@ def measure_source(
         refuse_repeated(kept.rows, spec, name)
     if spec.crosswalk is not None or crosswalk is not None:
         kept = _mapped(kept, spec, name, crosswalk)
-    counts: Counts = {}
-    incomplete: Mapping[str, int] = {}
-    if spec.columns:
-        measured, incomplete = take_columns(
-            kept.rows, kept.shares, spec, name, frequency=aligned.frequency
-        )
-    elif spec.is_spells:
-        measured, counts = measure_spells(kept.rows, aligned, name, kept.first, kept.last)
-    else:
-        measured, counts = measure_rows(kept.rows, kept.position, aligned, kept.shares)
+    measured, counts, incomplete = _measured(kept, spec, aligned, name)
     if len(measured) == 0:
         raise LinkError(
             f"None of the {len(rows):,} rows of {name!r} has a unit and a period inside the window "
@@ -162,6 +153,18 @@ def measure_source(
     )
 
 
+def _measured(
+    kept: _Kept, spec: SourceSpec, aligned: SourceSpec, name: str
+) -> tuple[pd.DataFrame, Counts, Mapping[str, int]]:
+    """Values by unit and period of the panel, counts by measure, incomplete values by column."""
+    if spec.columns:
+        found, lost = take_columns(kept.rows, kept.shares, spec, name, frequency=aligned.frequency)
+        return found, {}, lost
+    if spec.is_spells:
+        return *measure_spells(kept.rows, aligned, name, kept.first, kept.last), {}
+    return *measure_rows(kept.rows, kept.position, aligned, kept.shares), {}
+
+
 def source_rules(spec: SourceSpec, name: str) -> TableSchema:
     """What the table of a source must hold for its spec to be computed."""
     rules = {spec.unit: ColumnRule(name=spec.unit, kind="text")}
@@ -175,9 +178,8 @@ def source_rules(spec: SourceSpec, name: str) -> TableSchema:
         if column not in typed and column not in rules:
             low, high = spec.ranges.get(new, (None, None))
             rules[column] = ColumnRule(name=column, low=low, high=high)
-    for rule in spec.combine.values():
-        if rule.by:
-            rules[rule.by] = ColumnRule(name=rule.by, low=0)
+    for weight in filter(None, (each.by for each in spec.combine.values())):
+        rules[weight] = ColumnRule(name=weight, low=0)
     for measure in spec.measures.values():
         for column, kind in measure.columns().items():
             low, high = _limits(measure, column)

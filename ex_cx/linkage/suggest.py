@@ -82,13 +82,13 @@ def suggest_from_audit(audit: LinkAudit, *, least: float = 85.0, most: int = 3) 
     """
     strangers = audit.strangers
     parts = [pd.DataFrame(columns=[*_COLUMNS, "left_in", "right_in"])]
-    groups = dict(list(strangers.groupby("seen_in"))) if len(strangers) else {}
-    names = sorted(groups)
+    seen = strangers["seen_in"].astype(str) if len(strangers) else pd.Series(dtype="str")
+    names = sorted(set(seen))
     for at, one in enumerate(names):
         for other in names[at + 1 :]:
             if set(one.split(", ")) & set(other.split(", ")):
                 continue
-            sides = (groups[name]["unit"] for name in (one, other))
+            sides = (strangers.loc[seen == name, "unit"] for name in (one, other))
             found = suggest_matches(*sides, least=least, most=most)
             parts.append(found.assign(left_in=one, right_in=other))
     filled = [part for part in parts if len(part)] or parts[:1]
