@@ -9,7 +9,7 @@ import numpy as np
 from ex_cx.errors import InferenceError
 from ex_cx.estimation.conventions import Match, Sizes, Vcov, small_sample
 from ex_cx.estimation.equation import Equation, check_resampling
-from ex_cx.estimation.inference import jackknife_vcov, sandwich, solve_equation
+from ex_cx.estimation.inference import WIPED_OUT, jackknife_vcov, sandwich, solve_equation
 from ex_cx.estimation.instruments import TwoStage
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.estimation.reduced_bias import bias_reduced
@@ -30,6 +30,7 @@ class Rows(NamedTuple):
     nested : absorbed parameters that errors clustered by unit charge (effects nested in clusters
         cost 1), levels : all absorbed levels, of which `period_levels` are due to period effects.
     calendar, source : calendar positions of the panel's rows, and the one behind each row used.
+    nuisance : how many of the regressors, the last ones, are there for the others' sake only.
     """
 
     nested: int
@@ -37,6 +38,7 @@ class Rows(NamedTuple):
     period_levels: int
     calendar: np.ndarray
     source: np.ndarray
+    nuisance: int = 0
 
     @property
     def periods(self) -> np.ndarray:
@@ -102,7 +104,8 @@ def covariance(
     )
     lags, warning = "", ""
     if kind == "jackknife":
-        meat = _jackknife(moments, equation, regressors, stages, about_mean=match == "stata")
+        about_mean = match == "stata"
+        meat = _jackknife(moments, equation, regressors, stages, rows.nuisance, about_mean)
     elif kind == "unadjusted":
         meat = equation.rss * equation.bread
     elif kind == "cluster":
@@ -201,19 +204,42 @@ def bartlett(scores: np.ndarray, bandwidth: int) -> np.ndarray:
     return total
 
 
+def _beside(
+    cross: np.ndarray, outcome: int, terms: list[int], others: list[int], before: np.ndarray
+) -> np.ndarray:
+    """Coefficients of `terms` beside others that may depend on each other; NaN if they do."""
+    scale = np.sqrt(np.where(np.diag(cross) > 0, np.diag(cross), 1.0))
+    unit = cross / np.outer(scale, scale)
+    kept = [outcome, *terms]
+    across = unit[np.ix_(kept, others)]
+    inverse = np.linalg.pinv(unit[np.ix_(others, others)], rcond=WIPED_OUT, hermitian=True)
+    net = unit[np.ix_(kept, kept)] - across @ inverse @ across.T
+    net *= np.outer(scale[kept], scale[kept])
+    return solve_equation(net, 0, list(range(1, len(kept))), before[kept])
+
+
 def _jackknife(
     moments: ClusterMoments,
     equation: Equation,
     regressors: list[int],
     stages: TwoStage | None,
-    *,
+    nuisance: int,
     about_mean: bool,
 ) -> np.ndarray:
-    """Sum over clusters of (b_g - c)(b_g - c)', c the estimate or the mean of the b_g."""
+    """Sum over clusters of (b_g - c)(b_g - c)', c the estimate or the mean of the b_g.
+
+    Nuisance regressors may depend on each other without a cluster; their part is no covariance.
+    """
     check_resampling(equation)
     if stages is None:
         outcome = int(np.flatnonzero(equation.contrast == 1.0)[0])
-        left_out = solve_equation(moments.leave_one_out(), outcome, regressors, moments.before)
+        cross = moments.leave_one_out()
+        left_out = solve_equation(cross, outcome, regressors, moments.before)
+        lost = np.flatnonzero(np.isnan(left_out).any(axis=1) & (nuisance > 0))
+        for g in lost:
+            terms, others = regressors[:-nuisance], regressors[-nuisance:]
+            left_out[g, :-nuisance] = _beside(cross[g], outcome, terms, others, moments.before)
+            left_out[g, -nuisance:] = equation.coef[-nuisance:]
     else:
         left_out = stages.leave_one_out(moments)
     centre = left_out.mean(axis=0) if about_mean else equation.coef

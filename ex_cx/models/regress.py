@@ -321,6 +321,7 @@ def _charges(panel: Panel, compressed: CompressedPanel) -> Rows:
         period_levels=design.n_periods - 1 if period else 0,
         calendar=panel.period_codes,
         source=design.source,
+        nuisance=len(compressed.nuisance),
     )
 
 

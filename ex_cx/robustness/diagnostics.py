@@ -13,7 +13,7 @@ from ex_cx.errors import ExCxError, InferenceError
 from ex_cx.estimation.inference import t_p_values
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
-from ex_cx.models.regress import FEW_CLUSTERS, PanelResult, PanelSpec, compress_panel, fit_panel
+from ex_cx.models.regress import PanelResult, PanelSpec, compress_panel, fit_panel
 from ex_cx.models.spec import refuse_instruments
 from ex_cx.robustness.findings import (
     FEW_EFFECTIVE,
@@ -86,9 +86,8 @@ def diagnose(panel: Panel, spec: PanelSpec) -> pd.DataFrame:
     both covariances with the error variance of random effects (Stata's sigmamore), so that the
     statistic exists; with a variance for each (plm) it often does not where units are few.
     Mundlak: joint Wald test of the unit means in the correlated random effects model, errors
-    clustered by jackknife (CR1 where a cluster cannot be left out), F(q, G-1); the robust form of
-    Hausman's (Wooldridge 2010, section 10.7.3). CR1 errors make it reject a true
-    null in about 16 % of panels of 12 units.
+    clustered by jackknife, F(q, G-1); the robust form of Hausman's (Wooldridge 2010, section
+    10.7.3). CR1 errors make it reject a true null in about 16 % of panels of 12 units.
     Serial correlation: Wooldridge (2010, section 10.6.3) on first differences, null -0.5.
     Cross-section dependence: Pesaran (2015), Econometric Reviews 34(6-10), 1089-1117, on within
     residuals with unit effects only: with period effects absorbed it is biased. Of more than 1,500
@@ -161,20 +160,14 @@ def _hausman(panel: Panel, spec: PanelSpec) -> _Line:
 
 def _mundlak(panel: Panel, spec: PanelSpec, n_terms: int) -> _Line:
     _refuse_weights(panel, spec)
-    asked, told = replace(spec, estimator="correlated_random", vcov="jackknife"), ""
-    try:
-        result = fit_panel(panel, asked)
-    except InferenceError:  # a unit whose own pattern of periods has a dummy mean to itself
-        result = fit_panel(panel, replace(asked, vcov="cluster"))
-        if result.n_clusters < FEW_CLUSTERS:
-            told = f" (CR1 errors: with {result.n_clusters} clusters they find too many)"
+    result = fit_panel(panel, replace(spec, estimator="correlated_random", vcov="jackknife"))
     means = slice(n_terms, None)
     gap, spread = result.coef[means], result.vcov[means, means]
     if not len(gap):
         raise InferenceError("no term varies both within and between units")
     value = float(gap @ np.linalg.solve(spread, gap)) / len(gap)
     p = _f_tail(value, len(gap), result.df_t)
-    return _Line("", value, p, *_effects_differ(p, f"within and between associations{told}"))
+    return _Line("", value, p, *_effects_differ(p, "within and between associations"))
 
 
 def _effects_differ(p: float, what: str) -> tuple[str, Light]:

@@ -312,3 +312,24 @@ def test_clustered_errors_that_are_round_off_are_refused():
         fit_panel(panel, DRAWN)
     assert str(caught.value) == words
     assert (fit_panel(panel, replace(DRAWN, vcov="robust")).tidy()["std_error"] > 0.01).all()
+
+
+def test_jackknife_beside_dummy_means_that_depend_on_each_other_without_a_unit():
+    # unit 0 alone has its pattern of periods: without it the means of two dummies are the same
+    rows = _drawn(1.0)
+    gaps = pd.MultiIndex.from_tuples([(0, 3), (0, 5), (1, 7)])
+    rows = rows[~pd.MultiIndex.from_frame(rows[["unit", "period"]]).isin(gaps)]
+    panel = _panel(rows.reset_index(drop=True))
+    spec = replace(DRAWN, estimator="correlated_random", vcov="jackknife")
+    fitted, compressed = fit_panel(panel, spec), compress_panel(panel, spec)
+    design, k = compressed.design, len(fitted.terms)
+    columns = np.column_stack([design.columns[j] for j in compressed.regressors])
+    unit = np.searchsorted(design.cluster_starts, np.arange(design.n_obs), side="right") - 1
+    deviation = []
+    for g in range(60):
+        kept = unit != g
+        fit = np.linalg.lstsq(columns[kept], design.columns[0][kept], rcond=1e-10)
+        deviation.append(fit[0][:k] - fitted.coef)
+    assert np.linalg.matrix_rank(columns[unit != 0]) < columns.shape[1]
+    by_hand = 59 / 60 * np.transpose(deviation) @ deviation
+    assert_allclose(fitted.vcov, by_hand, rtol=1e-7)
