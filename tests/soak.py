@@ -74,8 +74,9 @@ def kill_once(study: Path, out: Path, mark: str, rng: random.Random) -> tuple[st
     process = run(study, out, mark)
     time.sleep(rng.uniform(0.2, 14.0))
     targets = marked(mark)
-    victim = rng.choice([process.pid, *targets]) if targets else process.pid
-    what = "runner" if victim == process.pid else f"process {targets.index(victim) + 1}"
+    others = [pid for pid in targets if pid != process.pid]
+    victim = rng.choice(others) if others and rng.random() < 2 / 3 else process.pid
+    what = "runner" if victim == process.pid else f"process {others.index(victim) + 1} of {len(others)} beneath it"
     try:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:

@@ -162,7 +162,7 @@ def test_two_hundred_unchanged_runs_are_recognised_at_once(study_file, tmp_path,
     grid = ", ".join(f"0.{level}" for level in range(700, 900))
     study = study_file(more=f"grid: {{conf_level: [{grid}]}}\n")
     run_study(study, out=tmp_path / "one", only="*0-701*")
-    (done,) = (tmp_path / "one" / "small").glob("panel*")
+    (done,) = (tmp_path / "one" / "small").glob("panel_regression*")
     prepared = prepare_study(study)
     for run, manifest in prepared.runs:
         folder = tmp_path / "all" / "small" / run.name
