@@ -175,6 +175,7 @@ def mediation_report(
             outcome=spec.outcome,
             mediators=spec.mediators,
             moderator=spec.moderator or "",
+            own_means=spec.products == "within",
             labels=names,
             within=within,
         ),

@@ -101,7 +101,7 @@ def draw_paths(
         f"{100 * conf_level:g} % intervals from {count(len(result.draws))} draws of {drawn} "
         f"({count(result.n_clusters)} clusters): {result.glance()['convention'].iloc[0]}. "
         "Solid: the interval excludes zero; dashed: it does not. Thicker: larger in standard "
-        "deviations."
+        f"deviations.{_held_at(result, names)}"
     )
     said = "; ".join(
         f"{path_name(term, names)} {number(row['estimate'], row['std_error'])} "
@@ -110,6 +110,15 @@ def draw_paths(
         if term != "proportion_mediated"
     )
     return draw_figure(ax, "paths", caption=caption, alt=f"Path diagram. {said}.")
+
+
+def _held_at(result: MediationResult, names: Mapping[str, str]) -> str:
+    """Where the paths drawn hold, if they depend on a moderator."""
+    spec = result.spec
+    if spec.moderator is None:
+        return ""
+    mean = "the unit's own mean" if spec.products == "within" else "the mean"
+    return f" Paths as they are at {mean} of {split_unit(label(spec.moderator, names))[0]}."
 
 
 def slug(name: str) -> str:

@@ -59,7 +59,7 @@ def level_sections(
         caption="The same for each path, the direct association and the total.",
         text_columns=("effect", "level"),
     )
-    text = _levels_told(rows.set_index("level"), result, names)
+    text = _levels_told({str(row["level"]): row for _, row in rows.iterrows()}, result, names)
     return (
         Section(heading=heading, text=(text,), tables=(first,)),
         Section(heading="", tables=(rest,), fold="Levels of each path, direct and total"),
@@ -136,10 +136,12 @@ def _level_caption(rows: pd.DataFrame, result: MediationResult, names: Mapping[s
     )
 
 
-def _levels_told(rows: pd.DataFrame, result: MediationResult, names: Mapping[str, str]) -> str:
+def _levels_told(
+    rows: Mapping[str, pd.Series], result: MediationResult, names: Mapping[str, str]
+) -> str:
     """Within, between and their difference, and what follows."""
     unit = split_unit(label(result.spec.outcome, names))[1]
-    within, between, gap = (rows.loc[level] for level in ("within", "between", "difference"))
+    within, between, gap = (rows[level] for level in ("within", "between", "difference"))
     text = (
         f"When a unit itself changes, the indirect association is {told(within, unit)}; between "
         f"units that differ lastingly it is {told(between, unit)}. The difference is "

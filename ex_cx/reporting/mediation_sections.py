@@ -170,9 +170,10 @@ def _shown(tidy: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
 def _at_the_means(result: MediationResult, names: Mapping[str, str]) -> str:
     """Where the terms hold, if they depend on a value."""
     spec = result.spec
-    means = "unit means" if spec.products == "within" else "means"
+    means = "units' own means" if spec.products == "within" else "means"
     if spec.moderator is not None:
-        return f" All at the {means} of {words_of(spec.moderator, names)}."
+        mean = "unit's own mean" if spec.products == "within" else "mean"
+        return f" All at the {mean} of {words_of(spec.moderator, names)}."
     if spec.interaction:
         return f" Indirect: total natural; direct: pure natural; one unit up from the {means}."
     return ""

@@ -30,12 +30,14 @@ def answer_mediation(
     outcome: str,
     mediators: tuple[str, ...],
     moderator: str = "",
+    own_means: bool = False,
     labels: Mapping[str, str] | None = None,
     within: bool = True,
 ) -> str:
     """One sentence on what runs through the mediators, one on what remains direct.
 
-    With a `moderator` a second sentence tells how the first changes with it.
+    With a `moderator` a second sentence tells how the first changes with it; `own_means` says
+    that paths hold at the unit's own mean of it.
     """
     names = labels or {}
     rows = by_term(tidy)
@@ -63,7 +65,7 @@ def answer_mediation(
     parts.append(f"the direct path is {told(direct, unit)}{_opposed(indirect, direct)}")
     if "total" in rows and holds_zero(rows["total"]) and not holds_zero(indirect):
         parts.append(f"the total is {told(rows['total'], unit)}")
-    return "; ".join(parts) + "." + _moderated(rows, moderator, unit, names)
+    return "; ".join(parts) + "." + _moderated(rows, moderator, unit, names, own_means)
 
 
 def path_words(term: str, names: Mapping[str, str]) -> str:
@@ -72,16 +74,16 @@ def path_words(term: str, names: Mapping[str, str]) -> str:
 
 
 def _moderated(
-    rows: Mapping[str, pd.Series], moderator: str, unit: str, names: Mapping[str, str]
+    rows: Mapping[str, pd.Series], moderator: str, unit: str, names: Mapping[str, str], own: bool
 ) -> str:
     """Where the answer holds, and how it changes with the moderator."""
     if not moderator:
         return ""
-    words = words_of(moderator, names)
+    words = f"{words_of(moderator, names)} is at {'the unit’s own' if own else 'its'} mean"
     if "index" not in rows:
-        return f" This holds where {words} is at its mean; it changes the direct path only."
+        return f" This holds where {words}; it changes the direct path only."
     return (
-        f" This holds where {words} is at its mean; per 1 more of it the indirect association "
+        f" This holds where {words}; per 1 more of it the indirect association "
         f"changes by {told(rows['index'], unit)}."
     )
 
