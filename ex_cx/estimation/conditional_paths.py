@@ -236,12 +236,22 @@ class _Shape:
             exposure_range=(float(exposure.min()), float(exposure.max())),
             exposure_mean=mean.get(1, np.nan),
             mediator_means=np.array([mean.get(m, np.nan) for m in self._m]),
+            mediator_ranges=self._mediator_ranges(design),
             moderator_mean=mean.get(self._w, np.nan) if self.moderator else np.nan,
             moderator_at=shown,
             every_value=few,
             moderator_range=ends,
             cautions=self._cautions(design, names),
         )
+
+    def _mediator_ranges(self, design: Design) -> np.ndarray:
+        """Lowest and highest value of each mediator, of deviations within units where made so."""
+        ends = []
+        for at in self._m:
+            values = design.columns[at]
+            values = values - _unit_means(design, values) if self.within else values
+            ends.append((values.min(), values.max()))
+        return np.array(ends)
 
     def _cautions(self, design: Design, names: list[str]) -> tuple[str, ...]:
         if "unit" not in self.absorb or self.within:

@@ -33,32 +33,66 @@ __all__ = [
     "bootstrap_draws",
     "bootstrap_jointly",
     "check_draws",
+    "check_generator",
     "interval_table",
     "joint_covariance",
     "left_out_terms",
     "monte_carlo_draws",
     "monte_carlo_jointly",
     "outermost_tail",
+    "short_of_draws",
 ]
 
 Interval = Literal["percentile", "bca", "monte_carlo"]
 
 FEWEST_SOUND = 0.9
 """Share of draws that must identify every path."""
+MOST_DRAWS = 1_000_000
+"""Draws beyond which more of them are no advice."""
 SHARE = "proportion_mediated"
 DRAW_BLOCK = 512
 """Draws taken from the generator at a time; part of what makes a seed reproducible."""
 
 
-def check_draws(n_boot: int, interval: str) -> None:
-    """Refuse an interval that does not exist, and too few draws for any."""
+def check_draws(n_boot: int, interval: str, rng: object) -> None:
+    """Refuse an interval that does not exist, too few draws for any, and what is no generator."""
     allowed = get_args(Interval)
     if interval not in allowed:
         raise SpecError(
             f"interval={interval!r} is not one of {', '.join(allowed)}.{nearest(interval, allowed)}"
         )
+    if isinstance(n_boot, bool) or not isinstance(n_boot, int | np.integer):
+        raise InferenceError(f"n_boot={n_boot!r} is not a whole number of draws, such as 4999.")
     if n_boot < 99:
         raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
+    check_generator(rng)
+
+
+def check_generator(rng: object) -> None:
+    """Refuse what numbers cannot be drawn from, such as a bare seed."""
+    if not isinstance(rng, np.random.Generator):
+        raise InferenceError(
+            f"rng={rng!r} is no generator of random numbers. Write "
+            "rng=numpy.random.default_rng(1): the same seed gives the same numbers."
+        )
+
+
+def short_of_draws(n_draws: int, tail: float, n_clusters: int) -> list[str]:
+    """A warning where a tail of 95 % intervals lies beyond the outermost of the draws.
+
+    >>> short_of_draws(4999, 0.01, 50)
+    []
+    """
+    if tail * (n_draws + 1) >= 1:
+        return []
+    remedy = "use more draws, or the p-values"
+    if tail * MOST_DRAWS < 1:
+        remedy = "no number of draws mends that; use the p-values, or a finer cluster"
+    told = (
+        f"{n_draws:,} draws do not reach the tails of 95 % intervals for {n_clusters} clusters: "
+        f"they end at the outermost draws and are too short; {remedy}"
+    )
+    return [told]
 
 
 def bootstrap_draws(

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from ex_cx.errors import SpecError
+from ex_cx.errors import SpecError, some
 
 __all__ = [
     "FOUR_WAY",
@@ -56,6 +56,8 @@ class PathLevels:
     exposure_mean, mediator_means, moderator_mean : weighted means of the rows used, about which
         mediators and moderator were centred before they were multiplied; 0 where products were made
         of deviations from each unit's own means.
+    mediator_ranges : shape (mediators, 2), lowest and highest value on the rows used, of deviations
+        where products were made of these.
     moderator_at : values at which conditional effects are shown unless others are asked for: each
         one where there are no more than five, otherwise the 10th, 25th, 50th, 75th and 90th
         percentile; empty without a moderator.
@@ -71,6 +73,7 @@ class PathLevels:
     exposure_range: tuple[float, float]
     exposure_mean: float
     mediator_means: np.ndarray
+    mediator_ranges: np.ndarray
     moderator_mean: float
     moderator_at: np.ndarray
     every_value: bool
@@ -185,7 +188,7 @@ def moderator_points(
     """
     if at is None:
         return levels.moderator_at
-    points = np.unique(np.asarray(at, dtype=float))
+    points = np.unique(_numbers(at, f"at={at!r}"))
     low, high = levels.moderator_range
     outside = points[~((points >= low) & (points <= high))]
     if len(outside) or not len(points):
@@ -205,16 +208,17 @@ def exposure_ends(
 
     Raises
     ------
-    SpecError : not two numbers, or one beyond the values of the rows used.
+    SpecError : not two different numbers, or one beyond the values of the rows used.
     """
     if ends is None:
         return levels.exposure_from, levels.exposure_to
-    points = np.atleast_1d(np.asarray(ends, dtype=float))
+    points = _numbers(ends, f"exposure={ends!r}")
     low, high = levels.exposure_range
-    if points.shape != (2,) or not ((points >= low) & (points <= high)).all():
+    within = ((points >= low) & (points <= high)).all()
+    if points.shape != (2,) or not within or points[0] == points[1]:
         raise SpecError(
-            f"exposure={ends!r} is not two values (from, to) of {name!r} within those of the rows "
-            f"used, {low:g} to {high:g}."
+            f"exposure={ends!r} is not two different values (from, to) of {name!r} within those "
+            f"of the rows used, {low:g} to {high:g}."
         )
     return float(points[0]), float(points[1])
 
@@ -224,17 +228,34 @@ def mediator_points(levels: PathLevels, at: Sequence[float] | None) -> np.ndarra
 
     Raises
     ------
-    SpecError : not as many values as mediators.
+    SpecError : not as many values as mediators, or one beyond the values of the rows used.
     """
     if at is None:
         return levels.mediator_means
-    points = np.atleast_1d(np.asarray(at, dtype=float))
+    points = _numbers(at, f"mediators={at!r}")
     if points.shape != (len(levels.mediators),) or not np.isfinite(points).all():
         raise SpecError(
             f"mediators={at!r} does not give one number for each of {len(levels.mediators)} "
             f"mediators ({', '.join(levels.mediators)}), in this order."
         )
+    low, high = levels.mediator_ranges.T
+    outside = np.flatnonzero((points < low) | (points > high))
+    if len(outside):
+        shown = [
+            f"{levels.mediators[j]}={points[j]:g} ({low[j]:g} to {high[j]:g})" for j in outside
+        ]
+        raise SpecError(
+            f"{len(outside)} of {len(points)} mediators are held at values beyond those of the "
+            f"rows used: {some(shown)}. There are no rows that tell; choose values within."
+        )
     return points
+
+
+def _numbers(values: object, told: str) -> np.ndarray:
+    try:
+        return np.atleast_1d(np.asarray(values, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"{told} does not hold numbers ({error}).") from error
 
 
 def path_bands(draws: np.ndarray, n_points: int, level: float) -> tuple[np.ndarray, np.ndarray]:

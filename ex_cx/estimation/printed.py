@@ -150,11 +150,16 @@ def _scale(sd: Mapping[str, float], names: list[str], is_correlation: bool) -> n
             "sd goes with a correlation matrix; the diagonal of this one is not all ones. Leave sd "
             "out for covariances, or put ones on the diagonal."
         )
+    if not isinstance(sd, Mapping | pd.Series):
+        raise SpecError(f"sd={sd!r} does not say whose it is. Write sd={{{names[0]!r}: 1.2, ...}}.")
     given = dict(sd)
     missing = [name for name in names if name not in given]
     if missing:
         raise SpecError(f"sd has no {some(missing)}.{nearest(missing[0], list(given))}")
-    scale = np.array([float(given[name]) for name in names])
+    try:
+        scale = np.array([float(given[name]) for name in names])
+    except (TypeError, ValueError) as error:
+        raise SpecError(f"sd holds what is no number ({error}).") from error
     if not ((scale > 0) & np.isfinite(scale)).all():
         raise SpecError("Standard deviations are positive numbers; check sd.")
     return scale

@@ -91,7 +91,7 @@ def compare_levels(
     """
     spec = spec if "unit" in spec.absorb else replace(spec, absorb=("unit", *spec.absorb))
     check_mediation_spec(panel, spec)
-    check_draws(n_boot, interval)
+    check_draws(n_boot, interval, rng)
     model = _paths(spec)
     levels = _levels(panel, spec, model)
     within, between, pooled = _numbers(levels, model, interval, n_boot, rng)

@@ -30,6 +30,7 @@ from ex_cx.estimation.path_intervals import (
     left_out_terms,
     monte_carlo_draws,
     outermost_tail,
+    short_of_draws,
 )
 from ex_cx.estimation.paths import PathModel, linear_paths
 from ex_cx.linkage.panel import Panel
@@ -101,7 +102,7 @@ def fit_mediation(
     True
     """
     check_mediation_spec(panel, spec)
-    check_draws(n_boot, interval)
+    check_draws(n_boot, interval, rng)
     model = _path_model(spec)
     model, design, moments = _compress(panel, spec, model)
     _check_identified(moments, spec, model)
@@ -246,10 +247,4 @@ def _outermost(result: MediationResult) -> list[str]:
         tail = outermost_tail(
             result.draws[:, kept], result.estimates[kept], result.left_out[:, kept], level
         )
-    if tail * (n + 1) >= 1:
-        return []
-    told = (
-        f"{n:,} draws do not reach the tails of 95 % intervals for {result.n_clusters} clusters: "
-        "they end at the outermost draws and are too short; use more draws, or the p-values"
-    )
-    return [told]
+    return short_of_draws(n, tail, result.n_clusters)

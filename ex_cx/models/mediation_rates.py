@@ -17,8 +17,8 @@ import pandas as pd
 
 from ex_cx.errors import InferenceError
 from ex_cx.estimation.design import same_source
-from ex_cx.estimation.inference import cluster_factor
-from ex_cx.estimation.path_intervals import interval_table
+from ex_cx.estimation.inference import cluster_factor, expanded_level
+from ex_cx.estimation.path_intervals import check_draws, interval_table, short_of_draws
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation_rates_rows import rate_equations, rate_mediation_rows
 from ex_cx.models.mediation_rates_spec import (
@@ -192,8 +192,7 @@ def fit_rate_mediation(
     True
     """
     check_rate_mediation(panel, spec)
-    if n_boot < 99:
-        raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
+    check_draws(n_boot, "percentile", rng)
     sample = rate_mediation_rows(panel, spec)
     check_contrast(spec, sample.terms[spec.names[0]])
     model = rate_equations(sample, spec)
@@ -206,6 +205,9 @@ def fit_rate_mediation(
             "periods=False, or longer periods."
         )
     failed = int((~sound).sum())
+    factor = cluster_factor(sample.n_clusters, len(sample.y), model.n_coefficients, 0)
+    tail = (1 - expanded_level(0.95, sample.n_clusters, factor)) / 2
+    short = short_of_draws(n_boot - failed, tail, sample.n_clusters)
     return RateMediationResult(
         spec=spec,
         terms=_terms(spec),
@@ -213,7 +215,7 @@ def fit_rate_mediation(
         draws=draws[sound],
         n_boot=n_boot,
         draws_failed=failed,
-        factor=cluster_factor(sample.n_clusters, len(sample.y), model.n_coefficients, 0),
+        factor=factor,
         mean_pct=100 * float(np.average(sample.y, weights=sample.weights)),
         n_obs=len(sample.y),
         n_units=len(sample.unit_starts),
@@ -221,7 +223,7 @@ def fit_rate_mediation(
         n_clusters=sample.n_clusters,
         rows_in=sample.rows_in,
         lost=sample.lost,
-        warnings=(*_warnings(panel, spec, sample, failed), *model.cautions),
+        warnings=(*_warnings(panel, spec, sample, failed), *short, *model.cautions),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ex_cx.errors import InferenceError
+from ex_cx.errors import InferenceError, RankError
 from ex_cx.estimation.design import DesignTerm, build_design
 from ex_cx.estimation.equation import check_resampling, fit_equation
 from ex_cx.estimation.inference import bootstrap_counts, sweep_columns
@@ -218,5 +218,9 @@ def _first_equations(sample: RateRows, spec: RateMediationSpec) -> ClusterMoment
     absorbed = (("unit",) if spec.unit_means else ()) + (("period",) if spec.periods else ())
     regressors = list(range(n, len(names)))
     for mediator in range(n):
-        check_resampling(fit_equation(moments, mediator, regressors, names[n:], absorbed))
+        try:
+            fit = fit_equation(moments, mediator, regressors, names[n:], absorbed)
+            check_resampling(fit)
+        except (RankError, InferenceError) as error:
+            raise type(error)(f"Equation of the mediator {names[mediator]!r}: {error}") from error
     return moments

@@ -82,6 +82,13 @@ def check_rate_mediation(panel: Panel, spec: RateMediationSpec) -> None:
         raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
     if not spec.mediators:
         raise SpecError("The spec names no mediator. Give at least one column in `mediators`.")
+    lags = (spec.lag_mediator, spec.lag_outcome)
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in lags)
+    if not whole or min(lags) < 0:
+        raise SpecError(
+            f"lag_mediator={lags[0]!r} and lag_outcome={lags[1]!r} count whole periods forward: "
+            "use 0 or more."
+        )
     check_rate_spec(panel, spec.rate)
     moved = (spec.exposure, *spec.mediators)
     for term in moved:
@@ -96,10 +103,11 @@ def check_rate_mediation(panel: Panel, spec: RateMediationSpec) -> None:
             f"The controls {', '.join(map(repr, crossed))} hold the exposure or a mediator, so "
             "they would move along with it. Leave them out."
         )
-    if min(spec.lag_mediator, spec.lag_outcome) < 0:
-        raise SpecError("lag_mediator and lag_outcome count periods forward: use 0 or more.")
     if spec.contrast is not None:
-        ends = np.asarray(spec.contrast, dtype=float)
+        try:
+            ends = np.asarray(spec.contrast, dtype=float)
+        except (TypeError, ValueError):
+            ends = np.zeros(0)
         if ends.shape != (2,) or not np.isfinite(ends).all() or ends[0] == ends[1]:
             raise SpecError(
                 f"contrast={spec.contrast!r} is not two different values (from, to) of "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from ex_cx.errors import SpecError, nearest
+import numpy as np
+
+from ex_cx.errors import SpecError, nearest, some
 from ex_cx.estimation.design import term_columns
 from ex_cx.estimation.path_levels import Moderated, Products
 from ex_cx.linkage.panel import Panel
@@ -106,30 +109,61 @@ def check_mediation_spec(panel: Panel, spec: MediationSpec) -> None:
             f"{nearest(spec.structure, allowed)}"
         )
     _check_roles(spec)
-    if not set(spec.absorb) <= set(get_args(Effect)):
+    lags = (spec.lag_mediator, spec.lag_serial, spec.lag_outcome)
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in lags)
+    if not whole or min(lags) < 0:
+        raise SpecError(
+            f"lag_mediator={lags[0]!r}, lag_serial={lags[1]!r} and lag_outcome={lags[2]!r} count "
+            "whole periods forward: use 0 or more."
+        )
+    _check_columns(panel, spec)
+    _check_times(spec)
+    _check_conditional(spec)
+
+
+def _check_columns(panel: Panel, spec: MediationSpec) -> None:
+    """Every term is in the panel, and none of the outcome's period holds the outcome."""
+    if not isinstance(panel, Panel):
+        raise SpecError(
+            f"The rows are a {type(panel).__name__}, not a Panel. Write Panel.from_frame(rows, "
+            "unit=..., period=...)."
+        )
+    held = () if spec.moderator is None else (spec.moderator,)
+    lags = dict.fromkeys((*spec.exposures, *held), spec.exposure_lag)
+    lags |= {mediator: spec.lag_of(mediator) for mediator in spec.mediators}
+    for term in (spec.outcome, *spec.exposures, *spec.mediators, *spec.controls, *held):
+        parts = term_columns(panel, term)
+        if term != spec.outcome and spec.outcome in parts and not lags.get(term, 0):
+            raise SpecError(
+                f"{term!r} holds the outcome {spec.outcome!r} of the same period, so that the "
+                "outcome would explain itself. Leave it out, or take it at a lag."
+            )
+
+
+def _check_times(spec: MediationSpec) -> None:
+    """Effects that exist, and lags that count whole periods forward."""
+    absorb, allowed = spec.absorb, get_args(Effect)
+    ill = isinstance(absorb, str) or not isinstance(absorb, Sequence)
+    if ill or not set(absorb) <= set(allowed) or len(set(absorb)) < len(absorb):
         raise SpecError(
             f"absorb={spec.absorb!r} is not a tuple of effects. Choose from ('unit', 'period'), "
             "('unit',), ('period',) and ()."
         )
-    if min(spec.lag_mediator, spec.lag_serial, spec.lag_outcome) < 0:
+    if spec.lag_serial and (spec.structure == "parallel" or len(spec.mediators) == 1):
         raise SpecError(
-            "lag_mediator, lag_serial and lag_outcome count periods forward: use 0 or more."
+            "lag_serial is the time from one mediator of a chain to the next; parallel mediators, "
+            "or a single one, form no chain. Use structure='serial' with several mediators, or "
+            "leave it 0."
         )
-    if spec.lag_serial and spec.structure == "parallel":
-        raise SpecError(
-            "lag_serial is the time from one mediator of a chain to the next; parallel mediators "
-            "form no chain. Use structure='serial', or leave it 0."
-        )
-    _check_conditional(spec)
-    held = () if spec.moderator is None else (spec.moderator,)
-    for term in (spec.outcome, *spec.exposures, *spec.mediators, *spec.controls, *held):
-        term_columns(panel, term)
 
 
 def _check_roles(spec: MediationSpec) -> None:
     """Tuples where tuples are meant, at least one of each, and one role a term."""
-    if isinstance(spec.mediators, str) or isinstance(spec.controls, str):
-        raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
+    for several in (spec.mediators, spec.controls):
+        if isinstance(several, str) or not isinstance(several, Sequence):
+            raise SpecError("mediators and controls are tuples of terms: write ('m',), not 'm'.")
+    if not isinstance(spec.exposures, Sequence):
+        raise SpecError(f"exposure={spec.exposure!r} is not a column or a tuple of columns.")
     if not spec.mediators:
         raise SpecError("The spec names no mediator. Give at least one column in `mediators`.")
     if not spec.exposures:
@@ -141,6 +175,12 @@ def _check_roles(spec: MediationSpec) -> None:
         )
     terms = [spec.outcome, *spec.exposures, *spec.mediators, *spec.controls]
     terms += [] if spec.moderator is None else [spec.moderator]
+    unnamed = [term for term in terms if not isinstance(term, str)]
+    if unnamed:
+        raise SpecError(
+            f"{some([repr(term) for term in unnamed])} is not the name of a column. Terms are "
+            "text: a column, `a:b` or `a^2`."
+        )
     repeated = sorted({term for term in terms if terms.count(term) > 1})
     if repeated:
         raise SpecError(
@@ -158,7 +198,10 @@ def _check_roles(spec: MediationSpec) -> None:
 def _check_conditional(spec: MediationSpec) -> None:
     """Moderator, moderated paths, interaction and products: what goes together."""
     paths = get_args(Moderated)
-    if isinstance(spec.moderated, str) or not set(spec.moderated) <= set(paths):
+    if not isinstance(spec.interaction, bool):
+        raise SpecError(f"interaction={spec.interaction!r} is not True or False.")
+    ill = isinstance(spec.moderated, str) or not isinstance(spec.moderated, Sequence)
+    if ill or not set(spec.moderated) <= set(paths):
         raise SpecError(
             f"moderated={spec.moderated!r} is not a tuple of paths. Choose from 'a' (exposure to "
             "mediators), 'b' (mediators to outcome) and 'direct', e.g. ('a',) or ('a', 'b')."

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import InferenceError, SpecError, nearest
+from ex_cx.errors import InferenceError, SpecError, nearest, some
 from ex_cx.estimation.design import DesignTerm
 from ex_cx.estimation.inference import (
     bootstrap_p_values,
@@ -23,7 +23,7 @@ from ex_cx.estimation.inference import (
     t_interval,
     t_p_values,
 )
-from ex_cx.estimation.path_intervals import blank_shares
+from ex_cx.estimation.path_intervals import blank_shares, check_generator
 from ex_cx.estimation.paths import PathModel, linear_paths
 from ex_cx.estimation.printed import (
     MOST_DECIMALS,
@@ -200,6 +200,7 @@ def fit_mediation_from_covariance(
         serial=structure == "serial",
     )
     _check_sizes(n, n_draws, len(names))
+    check_generator(rng)
     coef, vcov, dof = joint_errors(model, printed.matrix, n)
     rounding, possible = rounding_range(model, printed, ROUNDING_DRAWS, rng)
     return PublishedMediation(
@@ -233,11 +234,21 @@ def _roles(
             f"structure={structure!r} is not one of {', '.join(get_args(Structure))}."
             f"{nearest(structure, get_args(Structure))}"
         )
-    if isinstance(mediators, str) or isinstance(controls, str):
-        raise SpecError("mediators and controls are lists of names: write ['m'], not 'm'.")
+    for several in (mediators, controls):
+        if isinstance(several, str) or not isinstance(several, Sequence):
+            raise SpecError("mediators and controls are lists of names: write ['m'], not 'm'.")
     if not mediators:
         raise SpecError("No mediator is named. Give at least one variable in `mediators`.")
     names = [outcome, exposure, *mediators, *controls]
+    unnamed = [name for name in names if not isinstance(name, str)]
+    if unnamed:
+        raise SpecError(f"{some([repr(name) for name in unnamed])} is not a name. Names are text.")
+    arrows = [name for name in mediators if "->" in name]
+    if arrows:
+        raise SpecError(
+            f"{some(arrows)} holds '->', which separates the steps of a path. Rename it in the "
+            "matrix."
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SpecError(
@@ -255,8 +266,8 @@ def _check_sizes(n: int, n_draws: int, n_names: int) -> None:
             f"n={n} rows cannot carry the {n_names - 1} coefficients and the constant of the "
             f"outcome's equation. At least {n_names + 1} are needed; is n the number of rows?"
         )
-    if n_draws < 999:
-        raise InferenceError(f"n_draws={n_draws} cannot carry an interval; use at least 999.")
+    if isinstance(n_draws, bool) or not isinstance(n_draws, int | np.integer) or n_draws < 999:
+        raise InferenceError(f"n_draws={n_draws!r} cannot carry an interval; use at least 999.")
 
 
 def _draws(
@@ -297,8 +308,9 @@ def _warnings(printed: PrintedMatrix, rounding: pd.DataFrame, possible: float) -
     found = [INDEPENDENT]
     if printed.decimals < MOST_DECIMALS:
         row = rounding[rounding["term"] == "indirect"].iloc[0]
+        places = "1 decimal" if printed.decimals == 1 else f"{printed.decimals} decimals"
         found.append(
-            f"printed to {printed.decimals} decimals: the indirect effect may lie anywhere between "
+            f"printed to {places}: the indirect effect may lie anywhere between "
             f"{row['lowest']:.3g} and {row['highest']:.3g} by rounding alone"
         )
     share = rounding["term"] == "proportion_mediated"

@@ -25,6 +25,7 @@ from ex_cx.estimation.inference import (
     percentile_interval,
     sweep_columns,
 )
+from ex_cx.estimation.path_intervals import check_draws, short_of_draws
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
 from ex_cx.results import Result
@@ -38,6 +39,10 @@ DRAW_BLOCK = 512
 """Draws held as cross-products at a time."""
 FARTHEST = 0.9999
 """Correlation up to which a crossing is looked for."""
+ASSUMED = (
+    "about unmeasured mediator-outcome confounders that the exposure does not move; "
+    "the exposure is taken as unconfounded"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -148,16 +153,17 @@ class MediationSensitivity(Result):
                     "Imai, Keele and Yamamoto (2010), linear; one mediator at a time, the others "
                     "held in its error too; cluster bootstrap, expanded percentile intervals"
                 ),
-                "warnings": (
-                    "about unmeasured mediator-outcome confounders that the exposure does not move;"
-                    " the exposure is taken as unconfounded"
-                ),
+                "warnings": "; ".join((ASSUMED, *self._short_of_draws())),
             }
         )
 
     def _headline(self) -> str:
         through = ", ".join(self.spec.mediators)
         return f"{self.spec.single_exposure} -> {through} -> {self.spec.outcome}: sensitivity"
+
+    def _short_of_draws(self) -> list[str]:
+        tail = (1 - expanded_level(0.95, self.n_clusters, self.factor)) / 2
+        return short_of_draws(len(self.draws), tail, self.n_clusters)
 
     def _draws_at(self, mediator: int, rho: np.ndarray) -> np.ndarray:
         """Draws of the indirect effect, shape (draws, correlations)."""
@@ -235,7 +241,8 @@ def mediation_sensitivity(
     True
     """
     grid = _grid(rho)
-    _check_choices(spec, n_boot)
+    _check_chain(spec)
+    check_draws(n_boot, "percentile", rng)
     rows = mediation_rows(panel, spec)
     cross, before = rows.moments.total[None], rows.moments.before
     blocks = []
@@ -285,14 +292,12 @@ def _grid(rho: np.ndarray | None) -> np.ndarray:
     return grid
 
 
-def _check_choices(spec: MediationSpec, n_boot: int) -> None:
+def _check_chain(spec: MediationSpec) -> None:
     if spec.structure == "serial" and len(spec.mediators) > 1:
         raise SpecError(
             "In a chain of mediators each link may be confounded, and one correlation does not "
             "say how. Use structure='parallel', or one mediator with those before it as controls."
         )
-    if n_boot < 99:
-        raise InferenceError(f"n_boot={n_boot} draws cannot carry an interval; use at least 99.")
 
 
 def _parts(rows: MediationRows, cross: np.ndarray, before: np.ndarray) -> np.ndarray:

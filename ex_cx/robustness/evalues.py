@@ -8,12 +8,14 @@ import pandas as pd
 from ex_cx.errors import SpecError
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationResult
-from ex_cx.robustness.mediation_rows import mediation_rows
+from ex_cx.robustness.mediation_rows import MediationRows, mediation_rows
 
 __all__ = ["e_value", "mediational_e_values"]
 
 PER_SD = 0.91
 """Logarithm of the risk ratio for a difference of one standard deviation."""
+LARGEST_D = 100.0
+"""Standard deviations of the outcome beyond which no ratio is computed."""
 
 
 def e_value(risk_ratio: float) -> float:
@@ -27,8 +29,8 @@ def e_value(risk_ratio: float) -> float:
     >>> round(e_value(3.9), 2), e_value(1.0)
     (7.26, 1.0)
     """
-    if not 0 < risk_ratio < np.inf:
-        raise SpecError(f"risk_ratio={risk_ratio} is not a positive number.")
+    if isinstance(risk_ratio, str) or not 0 < risk_ratio < np.inf:
+        raise SpecError(f"risk_ratio={risk_ratio!r} is not a positive number.")
     ratio = max(risk_ratio, 1 / risk_ratio)
     return float(ratio + np.sqrt(ratio * (ratio - 1)))
 
@@ -57,7 +59,8 @@ def mediational_e_values(
 
     Raises
     ------
-    SpecError : several exposures, a moderator, an interaction, or no change.
+    SpecError : several exposures, a moderator, an interaction, no change, or a panel other than the
+        result's.
 
     Notes
     -----
@@ -84,19 +87,20 @@ def mediational_e_values(
     ['direct', 'indirect:m', 'indirect', 'total']
     """
     rows = mediation_rows(panel, result.spec)
+    _check_same_rows(rows, result)
     whole = rows.model.equations[-1]
     sd_outcome = np.sqrt(rows.equation(whole).rss / rows.dof(whole))
     if change is None:
         left = rows.dof(whole) + len(whole.regressors)
         change = float(np.sqrt(rows.moments.total[1, 1] / left))
-    if not (np.isfinite(change) and change != 0):
-        raise SpecError(f"change={change} of the exposure is none. Give its size in its own units.")
+    _check_change(change)
     table = result.tidy(conf_level)
     kept = table["term"].isin(["direct", "indirect", "total"])
     table = table[kept | table["term"].str.startswith("indirect:")]
     effects = table[["estimate", "conf_low", "conf_high"]].to_numpy(dtype=float)
     sizes = np.sort(effects[:, 1:] * change / sd_outcome, axis=1)
     d = effects[:, 0] * change / sd_outcome
+    _check_sizes(sizes, change)
     ratios = np.exp(PER_SD * np.column_stack([d, sizes]))
     return pd.DataFrame(
         {
@@ -111,6 +115,35 @@ def mediational_e_values(
             "conf_level": conf_level,
         }
     )
+
+
+def _check_same_rows(rows: MediationRows, result: MediationResult) -> None:
+    counts = rows.counts()
+    other = [name for name, value in counts.items() if value != getattr(result, name)]
+    if other:
+        told = "; ".join(
+            f"{name} is {counts[name]}, there {getattr(result, name)}" for name in other
+        )
+        raise SpecError(
+            f"The panel is not the one that the result was fitted to: {told}. Give both the same."
+        )
+
+
+def _check_change(change: float) -> None:
+    number = isinstance(change, int | float | np.number) and np.isfinite(change)
+    if not number or change == 0:
+        raise SpecError(
+            f"change={change!r} of the exposure is none. Give its size in its own units."
+        )
+
+
+def _check_sizes(sizes: np.ndarray, change: float) -> None:
+    largest = np.abs(sizes).max()
+    if largest > LARGEST_D:
+        raise SpecError(
+            f"A change of {change:g} moves the outcome by up to {largest:.3g} standard deviations, "
+            "where a risk ratio means nothing. Give a change that occurs."
+        )
 
 
 def _nearer(low: float, high: float) -> float:

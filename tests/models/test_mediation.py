@@ -543,7 +543,10 @@ def test_nearly_dependent_columns_are_not_resampled():
         ),
         (
             {"lag_outcome": -1},
-            "lag_mediator, lag_serial and lag_outcome count periods forward: use 0 or more.",
+            (
+                "lag_mediator=0, lag_serial=0 and lag_outcome=-1 count whole periods forward: use "
+                "0 or more."
+            ),
         ),
         (
             {"controls": ("x", "y")},

@@ -541,7 +541,9 @@ def test_questions_that_the_spec_did_not_ask():
     with pytest.raises(SpecError, match=r"^2 of 3 values of the moderator 'w' lie outside those"):
         moderated.conditional([-50, 5, 60])
     for wrong in ((2, 90), (2,), (2, np.nan)):
-        with pytest.raises(SpecError, match=r"is not two values \(from, to\) of 'x' within those"):
+        with pytest.raises(
+            SpecError, match=r"is not two different values \(from, to\) of 'x' within those"
+        ):
             crossed.decomposition(wrong)
     with pytest.raises(SpecError, match="Column 'site' must be numeric"):
         _fit(_rows().assign(site="A"), replace(MODERATED, moderator="site"))

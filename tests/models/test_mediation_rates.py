@@ -406,7 +406,7 @@ def test_what_it_refuses():
         "Leave them out."
     )
     assert _message(SpecError, rows, replace(SPEC, lag_outcome=-1)) == (
-        "lag_mediator and lag_outcome count periods forward: use 0 or more."
+        "lag_mediator=0 and lag_outcome=-1 count whole periods forward: use 0 or more."
     )
     assert _message(SpecError, rows.assign(y=rows["y"] * 100)).startswith("1")
     assert "lie outside 0 to 1" in _message(SpecError, rows.assign(y=rows["y"] * 100))
