@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         omitted_variable_bounds,
     )
     from ex_cx.robustness.orders import compare_orders, placebo_paths
+    from ex_cx.robustness.pooling import PooledResult, pool_estimates
 
 __all__ = [
     "CombineSpec",
@@ -80,6 +81,7 @@ __all__ = [
     "Panel",
     "PanelResult",
     "PanelSpec",
+    "PooledResult",
     "PrecisionWeights",
     "PromoterResult",
     "PublishedMediation",
@@ -123,6 +125,7 @@ __all__ = [
     "omega_total",
     "omitted_variable_bounds",
     "placebo_paths",
+    "pool_estimates",
     "precision_weights",
     "predict_change",
     "read_crosswalk",
@@ -155,6 +158,7 @@ _ROOM = {
     "Panel": "ex_cx.linkage.panel",
     "PanelResult": "ex_cx.models.regress",
     "PanelSpec": "ex_cx.models.spec",
+    "PooledResult": "ex_cx.robustness.pooling",
     "PrecisionWeights": "ex_cx.models.precision",
     "PromoterResult": "ex_cx.models.promoters",
     "PublishedMediation": "ex_cx.models.published",
@@ -196,6 +200,7 @@ _ROOM = {
     "omega_total": "ex_cx.linkage.scales",
     "omitted_variable_bounds": "ex_cx.robustness.omitted",
     "placebo_paths": "ex_cx.robustness.orders",
+    "pool_estimates": "ex_cx.robustness.pooling",
     "precision_weights": "ex_cx.models.precision",
     "predict_change": "ex_cx.models.magnitude",
     "read_table": "ex_cx.linkage.sources",
