@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import ExCxError, InferenceError
+from ex_cx.estimation.design import term_columns
 from ex_cx.estimation.inference import t_p_values
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.linkage.panel import Panel
@@ -291,12 +292,18 @@ def _inflation(panel: Panel, spec: PanelSpec) -> list[_Line]:
     cross = compressed.moments.total[np.ix_(chosen, chosen)]
     scale = np.sqrt(np.diag(cross))
     factors = np.diag(np.linalg.inv(cross / np.outer(scale, scale)))
+    asked = (*spec.exposures, *spec.controls)
+    parts = [set(term_columns(panel, term)) for term in asked]
     lines = []
-    for term, factor in zip(compressed.terms, factors, strict=False):
+    for at, (term, factor) in enumerate(zip(compressed.terms, factors, strict=False)):
         light: Light = "red" if factor > SEVERE_VIF else "amber" if factor > HIGH_VIF else "green"
         words = f"the other terms inflate its variance {number(float(factor))} times"
         if factor < NO_VIF:
             words = "the other terms hardly inflate its variance"
+        own = [other for j, other in enumerate(asked) if j != at and parts[j] & parts[at]]
+        if own and factor > HIGH_VIF:
+            light, words = "amber", f"{words}: it shares a column with {', '.join(own)}; read"
+            words += " them together, their slope at a value of interest is not inflated so"
         lines.append(_Line(term, float(factor), np.nan, words, light))
     return lines
 

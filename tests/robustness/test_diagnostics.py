@@ -228,3 +228,17 @@ def test_mundlak_where_a_unit_alone_has_its_pattern_of_periods():
     line = _found(rows).loc[("Mundlak test", "")]
     assert np.isfinite(line["value"])
     assert line["light"] == "green"
+
+
+def test_inflation_by_a_power_of_the_same_column_is_no_red_light():
+    rows = _rows()
+    rows["x"] += 10
+    lines = _found(rows, replace(SPEC, exposures=("x", "x^2")))
+    for term, other in (("x", "x^2"), ("x^2", "x")):
+        line = lines.loc[("Variance inflation", term)]
+        assert line["value"] > diagnostics.SEVERE_VIF
+        assert line["light"] == "amber"
+        assert f"it shares a column with {other}; read them together" in line["reading"]
+    rows["twin"] = rows["x"] + 0.1 * rows["z"] * rows["e"]
+    alone = _found(rows, replace(SPEC, exposures=("x", "twin")))
+    assert alone.loc[("Variance inflation", "x"), "light"] == "red"
