@@ -46,6 +46,14 @@ def apply_crosswalk(
         _refuse_split(crosswalk, spec, name)
     when = None if spec.is_spells else _ordinals(rows[spec.period], spec)
     mapped = crosswalk.map_rows(rows[spec.unit], when)
+    if len(rows) and not len(mapped.row):
+        units = pd.unique(rows[spec.unit])
+        days = " on their days" if (mapped.reason == 2).any() else ""
+        raise LinkError(
+            f"No row of {name!r} is left: the crosswalk has none of its "
+            f"{counted(len(units), 'unit')}{days} ({some(units)}); it lists "
+            f"{some(crosswalk.units)}. Correct the crosswalk, or state `unlisted: keep`."
+        )
     flow = flow.lose(mapped.reason != 1, LOST[1], step="crosswalk")
     flow = flow.lose(mapped.reason == 0, LOST[2], step="crosswalk")
     if len(mapped.row) > int((mapped.reason == 0).sum()):

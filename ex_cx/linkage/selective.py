@@ -15,6 +15,7 @@ __all__ = ["FEWEST_UNITS", "LARGE", "SMALL", "compare_lost"]
 
 FEWEST_UNITS = 5
 """Fewer units on one side, and its mean is not shown."""
+_HIDDEN = f"fewer than {FEWEST_UNITS} units on one side: means are not shown."
 SMALL, LARGE = 0.1, 0.25
 """Standardised differences from which a loss is a caution, and limits the claim (Austin 2009;
 Stuart 2010)."""
@@ -67,10 +68,26 @@ def compare_lost(
         if kept == "complete" and (~seen & ~stays).any() and (seen & ~stays).any():
             reasons["not seen in every source"] = ~seen & ~stays
             reasons["a column without a value"] = seen & ~stays
-        for reason, lost in reasons.items():
-            found = _compare(panel, y, stays, lost, conf_level)
-            rows.append({"column": name, "side": sides.get(name, ""), "lost_by": reason, **found})
+        found = {
+            reason: _compare(panel, y, stays, lost, conf_level) for reason, lost in reasons.items()
+        }
+        rows += [
+            {"column": name, "side": sides.get(name, ""), "lost_by": reason, **values}
+            for reason, values in _not_told_apart(found).items()
+        ]
     return pd.DataFrame(rows)
+
+
+def _not_told_apart(found: dict[str, dict[str, object]]) -> dict[str, dict[str, object]]:
+    """All less one reason is the other: where one is withheld, both are."""
+    parts = [reason for reason in found if reason != "all"]
+    if not any(found[reason]["reading"] == _HIDDEN for reason in parts):
+        return found
+    hidden = {**dict.fromkeys(_NUMBERS, np.nan), "verdict": "clear", "reading": _HIDDEN}
+    return {
+        reason: {**values, **hidden} if reason in parts and values["lost"] else values
+        for reason, values in found.items()
+    }
 
 
 def _seen(panel: Panel) -> np.ndarray:
@@ -101,8 +118,7 @@ def _compare(
         reading = "no row with a value was lost: nothing to compare."
         return {**counts, **blank, "verdict": "clear", "reading": reading}
     if min(units) < FEWEST_UNITS:
-        reading = f"fewer than {FEWEST_UNITS} units on one side: means are not shown."
-        return {**counts, **blank, "verdict": "clear", "reading": reading}
+        return {**counts, **blank, "verdict": "clear", "reading": _HIDDEN}
     means = [float(y[side].mean()) for side in sides]
     either = sides[0] | sides[1]
     error, df = _clustered_error(y[either], sides[1][either], _clusters(panel)[either])

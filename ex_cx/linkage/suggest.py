@@ -99,8 +99,8 @@ def suggest_from_audit(audit: LinkAudit, *, least: float = 85.0, most: int = 3) 
 def draft_crosswalk(suggestions: pd.DataFrame) -> pd.DataFrame:
     """A crosswalk to be edited: one line per suggestion, without `valid_from`.
 
-    Without it no line is accepted, so that a person decides on each. Save it with
-    `write_draft_crosswalk`.
+    Without it no line is accepted, so that a person decides on each;
+    `ex_cx.reporting.audit.write_draft_crosswalk` saves it.
 
     >>> draft = draft_crosswalk(suggest_matches(["Team A"], ["team a"]))
     >>> draft[["source_unit", "target_unit", "valid_from"]].values.tolist()

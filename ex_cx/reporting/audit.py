@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import some
+from ex_cx.errors import RunError, some
 from ex_cx.linkage.audit import LinkAudit
 from ex_cx.linkage.link import Linked
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.selective import compare_lost
-from ex_cx.linkage.suggest import suggest_from_audit
+from ex_cx.linkage.suggest import draft_crosswalk, suggest_from_audit
 from ex_cx.reporting.flow import draw_flow
 from ex_cx.reporting.numbers import capital, count, label, number
 from ex_cx.reporting.plots import plot_coverage, plot_trajectories
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
+from ex_cx.reporting.tables import neutralise_frame
 
-__all__ = ["audit_report", "draw_coverage", "draw_trajectories"]
+__all__ = ["audit_report", "draw_coverage", "draw_trajectories", "write_draft_crosswalk"]
 
 MUCH_MISSING, MOST_MISSING = 0.2, 0.5
 """Shares of unit-periods without a value from which a column is a caution, and limits the claim."""
@@ -93,6 +95,25 @@ def audit_report(
         results=pd.DataFrame(),
         counts={"unit-periods": len(panel), "complete unit-periods": int(complete.sum())},
     )
+
+
+def write_draft_crosswalk(suggestions: pd.DataFrame, path: str | Path) -> Path:
+    """Write `draft_crosswalk(suggestions)` as CSV for a person to edit; no file is overwritten.
+
+    A label that a spreadsheet would run as a formula is set behind an apostrophe.
+
+    Raises
+    ------
+    RunError : there is such a file already.
+    """
+    draft, file = neutralise_frame(draft_crosswalk(suggestions)), Path(path)
+    try:
+        draft.to_csv(file, index=False, mode="x")
+    except FileExistsError as error:
+        raise RunError(
+            f"{file.name} exists already, perhaps with somebody's edits. Name another file."
+        ) from error
+    return file
 
 
 def draw_coverage(panel: Panel, columns: Sequence[str]) -> Figure:

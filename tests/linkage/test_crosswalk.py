@@ -269,6 +269,12 @@ def test_periods_that_are_numbers_have_crosswalks_of_numbers():
     assert found.frame[["unit", "period"]].to_numpy().tolist() == [["X", 1], ["X", 2], ["Y", 3]]
 
 
+def test_a_crosswalk_of_other_units_leaves_nothing_and_says_so():
+    walk = crosswalk(("a", "X", "2023-01"))
+    with pytest.raises(LinkError, match="the crosswalk has none of its 1 unit"):
+        measure_source(frame(("A", "2024-01-05", 1, 1)), events(), "s", crosswalk=walk)
+
+
 LABELS = ["A", "B", "C", "=1+1", "<b>", "é"]
 
 

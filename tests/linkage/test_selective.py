@@ -87,3 +87,18 @@ def test_reasons_sum_to_all():
 def test_a_column_that_is_not_there():
     with pytest.raises(PanelError, match="'w'"):
         compare_lost(linked(), ["w"])
+
+
+def test_a_withheld_reason_cannot_be_had_by_subtraction():
+    case = linked()
+    frame = case.panel.frame
+    few = (frame["unit"] < 2) & frame["linked"]
+    panel = Panel.from_frame(frame.assign(z=frame["y"].where(~few)), unit="unit", period="period")
+    found = compare_lost(Linked(panel=panel, audit=case.audit), ["y", "x", "z"])
+    own = found[found["column"] == "y"].set_index("lost_by")
+    assert own["lost_units"]["a column without a value"] == 2
+    assert own["lost_mean"].isna().to_dict() == {
+        "all": False,
+        "not seen in every source": True,
+        "a column without a value": True,
+    }

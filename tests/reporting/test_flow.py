@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
+from ex_cx.errors import RunError
 from ex_cx.linkage.link import link_sources
 from ex_cx.linkage.measure import measure_source
 from ex_cx.linkage.schema import SourceSpec
+from ex_cx.linkage.suggest import suggest_matches
+from ex_cx.reporting.audit import write_draft_crosswalk
 from ex_cx.reporting.flow import draw_flow, flow_parts
 
 
@@ -41,3 +45,12 @@ def test_figure_says_its_counts():
     assert "staff &amp; co: rows" in figure.svg
     assert "Rows read: 5" in figure.caption
     assert "staff & co, 4 rows: 2 kept, lost: 1 no unit, 1 before the window" in figure.alt
+
+
+def test_a_draft_is_written_once_and_runs_nothing(tmp_path):
+    found = suggest_matches(["=Team A"], ["team a"])
+    file = write_draft_crosswalk(found, tmp_path / "draft.csv")
+    line = pd.read_csv(file, dtype=str, keep_default_na=False).iloc[0]
+    assert (line["source_unit"], line["valid_from"]) == ("'=Team A", "")
+    with pytest.raises(RunError, match="exists already"):
+        write_draft_crosswalk(found, file)
