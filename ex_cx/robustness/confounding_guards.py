@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import some
+from ex_cx.estimation.path_intervals import check_draws
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
+from ex_cx.models.mediation_spec import check_mediation_spec
 from ex_cx.robustness.confounding import mediation_sensitivity
 from ex_cx.robustness.findings import (
     Finding,
@@ -60,7 +62,9 @@ def check_mediation_confounding(
 
     Raises
     ------
-    InferenceError : a level outside 0-1. What the rows do not allow is a caution, with the reason.
+    SpecError : a spec that `fit_mediation` refuses.
+    InferenceError : a level outside 0-1, too few draws, no generator. What the rows do not allow is
+        a caution, with the reason.
 
     Notes
     -----
@@ -69,6 +73,8 @@ def check_mediation_confounding(
     confounders once and three times as strong as an observed control.
     """
     check_conf_level(conf_level)
+    check_draws(n_boot, "percentile", rng)
+    check_mediation_spec(panel, spec)
     options: dict[str, Any] = {"n_boot": n_boot, "rng": rng}
     checks: dict[str, Callable[[], Finding]] = {
         "Confounder of mediator and outcome": partial(_rho, panel, spec, conf_level, options),

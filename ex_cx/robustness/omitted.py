@@ -108,10 +108,11 @@ class OmittedVariables(Result):
             it explains; r2_term below 1.
         """
         item = self.item(term)
-        if not (0 <= r2_term < 1 and 0 <= r2_outcome <= 1):
+        numbers = all(isinstance(share, int | float | np.number) for share in (r2_term, r2_outcome))
+        if not (numbers and 0 <= r2_term < 1 and 0 <= r2_outcome <= 1):
             raise SpecError(
-                f"r2_term={r2_term} and r2_outcome={r2_outcome} are shares of variance: between 0 "
-                "and 1, r2_term below 1."
+                f"r2_term={r2_term!r} and r2_outcome={r2_outcome!r} are shares of variance: "
+                "between 0 and 1, r2_term below 1."
             )
         estimate, error = item.adjusted(r2_term, r2_outcome)
         return pd.DataFrame([_tidy_row(term, estimate, error, item.df_adjusted, conf_level)])

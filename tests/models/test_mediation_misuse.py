@@ -13,11 +13,13 @@ from ex_cx import (
     MediationSpec,
     Panel,
     RateMediationSpec,
+    check_mediation_confounding,
     compare_levels,
     e_value,
     fit_mediation,
     fit_mediation_from_covariance,
     fit_rate_mediation,
+    mediation_omitted_bounds,
     mediation_sensitivity,
     mediational_e_values,
 )
@@ -177,6 +179,19 @@ def test_e_values_of_another_panel_and_of_changes_that_do_not_occur():
             mediational_e_values(_panel(), result, change=1e300)
     with pytest.raises(SpecError, match="risk_ratio='a' is not a positive number"):
         e_value("a")
+
+
+def test_guards_and_bounds_pass_a_slip_on():
+    # a slip is no finding about the data, so it may not become a caution
+    for spec, options, error in (
+        (replace(SPEC, mediators=("x",)), {}, SpecError),
+        (SPEC, {"rng": None}, InferenceError),
+        (SPEC, {"n_boot": 5}, InferenceError),
+    ):
+        with pytest.raises(error):
+            check_mediation_confounding(_panel(), spec, **({"n_boot": 99, "rng": _rng()} | options))
+    with pytest.raises(SpecError, match="r2_term='a' and"):
+        mediation_omitted_bounds(_panel(), SPEC).adjusted("b:m", "a", 0.1)
 
 
 def test_slips_beside_a_printed_matrix():
