@@ -45,6 +45,8 @@ def level_sections(
     rows = levels[levels["term"] == "indirect"]
     others = levels[kinds(levels).isin(EFFECTS) & (levels["term"] != "indirect")]
     others = others[others["term"] != "proportion_mediated"]
+    places = {term: at for at, term in enumerate(others["term"].unique())}
+    others = others.iloc[others["term"].map(places).argsort(kind="stable")]
     first = Table(
         name="levels",
         frame=_level_frame(rows),

@@ -277,7 +277,8 @@ def _four_parts(result: MediationResult, names: Mapping[str, str], conf_level: f
     frame["term"] = parts["term"].map(_PARTS).to_numpy()
     caption = (
         f"{capital(label(spec.outcome, names))} per 1 more {label(spec.single_exposure, names)}, "
-        "from its mean; the first four rows add up to the total. Mediators are held at their "
+        f"from {'the unit’s own' if spec.products == 'within' else 'its'} mean; the first four "
+        "rows add up to the total. Mediators are held at their "
         "means, where interaction alone is zero by construction (VanderWeele 2014)."
     )
     table = Table(name="four_way", frame=frame, caption=caption, answer_rows=(5,))

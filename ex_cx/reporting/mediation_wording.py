@@ -93,7 +93,7 @@ def _paths_apart(apart: Mapping[str, pd.Series], indirect: pd.Series, unit: str)
     clear = [name for name, row in apart.items() if not holds_zero(row)]
     against = any(apart[name]["estimate"] * indirect["estimate"] < 0 for name in clear)
     named = clear if holds_zero(indirect) or against else [n for n in apart if n not in clear]
-    if len(named) > 2:
+    if len(named) > 2 or (named and len(apart) > 4):
         return [f"of its {len(apart)} paths alone, {len(clear)} exclude zero"]
     return [f"through {name} alone it is {told(apart[name], unit)}" for name in named]
 

@@ -179,3 +179,19 @@ def test_hostile_labels_stay_text(panel, hostile, tmp_path):
     page = render_page(tmp_path, {"study": hostile}, "")
     assert "<script>alert" not in page.replace("<script type", "")
     assert page.count("<script") == 1
+
+
+def test_levels_of_one_effect_stand_together(panel):
+    _, report = study(panel, PLAIN)
+    effects = table_of(report, "levels_of_paths").frame["effect"].tolist()
+    assert effects == [name for name in dict.fromkeys(effects) for _ in range(4)]
+
+
+def test_many_paths_are_counted_not_listed(panel):
+    chain = replace(SPECS["chain"], mediators=("cx_fcr_pct", "ex_attrition_pct", "cx_effort"))
+    result, report = study(panel, chain)
+    rows = result.tidy().set_index("term")
+    paths = rows[rows.index.str.startswith("indirect:")]
+    clear = ((paths["conf_low"] > 0) | (paths["conf_high"] < 0)).sum()
+    assert 0 < clear < len(paths) == 7
+    assert f"of its 7 paths alone, {clear} exclude zero" in report.answer

@@ -250,3 +250,22 @@ def test_instruments_are_columns_that_must_exist(given):
     found = check_parameters("panel_regression", REGRESSION | {"instruments": given})
     assert found.instruments == {"ex_engagement": ("a", "b:c")}
     assert found.required_columns()[-3:] == ("a", "b", "c")
+
+
+def test_a_moderator_and_its_paths_go_together():
+    assert message("mediation", namespace("# Parameters\nmoderator = 'ex_engagement'\n")).endswith(
+        "moderated: is empty; name what the moderator changes: a, b or direct."
+    )
+    assert message("mediation", namespace("# Parameters\nmoderated = ['a']\n")).endswith(
+        "moderated: names paths, but there is no `moderator`."
+    )
+    assert message("mediation", namespace("# Parameters\nlag_serial = 1\n")).endswith(
+        "lag_serial: is the time along a chain; it needs structure `serial`."
+    )
+
+
+def test_the_moderator_is_a_column_that_must_exist():
+    cell = "# Parameters\nmoderator = 'load'\nmoderated = 'a, b'\n"
+    found = check_parameters("mediation", namespace(cell))
+    assert found.moderated == ("a", "b")
+    assert "load" in found.required_columns()
