@@ -37,6 +37,7 @@ from ex_cx.reporting.wording import (
     by_kind,
     grade,
     has_estimate,
+    jointly,
     kind_of,
     other_errors,
     readable,
@@ -53,6 +54,7 @@ NOT_AN_EFFECT = (
     "same time, and is not in the model, can carry it. The guards above look for some of these "
     "ways, not for all."
 )
+PART_OF_A_SHAPE = "Earned claim: about the slope told here alone, one part of a product or curve"
 UNITS_COMPARED = (
     "Units are compared with each other here, not with themselves: whatever lastingly differs "
     "between them, and is not in the model, can carry the association."
@@ -103,6 +105,8 @@ def panel_report(
     headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
     kind, comparison = kind_of(spec.estimator, spec.absorb), by_kind(comparison, spec.absorb)
     words, verdict = grade(guards, row_of(comparison, term, kind), kind)
+    if jointly(result, term, names) and verdict != "limits":
+        words, verdict = PART_OF_A_SHAPE, "caution"
     drawn = {figure.name: figure for figure in figures}
     forests = [
         drawn.get(f"forest_{slug(name)}")
@@ -224,9 +228,8 @@ def _panel_head(
     term, outcome = result.terms[0], result.spec.outcome
     return {
         "meta": _meta(result, f"{label(outcome, names)} on {label(term, names)}", names),
-        "answer": answer_panel(
-            comparison, term=term, outcome=outcome, estimator=kind, labels=names
-        ),
+        "answer": answer_panel(comparison, term=term, outcome=outcome, estimator=kind, labels=names)
+        + jointly(result, term, names),
         "facts": _panel_facts(comparison, term, kind, result, names),
     }
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SpecError, some
-from ex_cx.reporting.numbers import capital, interval, label, number, plain, split_unit
+from ex_cx.estimation.contrasts import joint_test
+from ex_cx.models.regress import PanelResult
+from ex_cx.reporting.numbers import capital, equals, interval, label, number, plain, split_unit
 
 __all__ = [
     "COMPARE_A_UNIT_WITH_ITSELF",
@@ -21,6 +24,7 @@ __all__ = [
     "grade",
     "has_estimate",
     "holds_zero",
+    "jointly",
     "kind_of",
     "level_interval",
     "listed",
@@ -279,6 +283,24 @@ def given_products(terms: Iterable[str], term: str, names: Mapping[str, str]) ->
     at += [f"at {words_of(term, names)} of 0"] if squares else []
     held = ", ".join(label(other, names) for other in [*products, *squares])
     return f" This is the slope {' and '.join(at)}: the model also holds {held}."
+
+
+def jointly(result: PanelResult, term: str, names: Mapping[str, str]) -> str:
+    """Whether all terms that hold a headline's column matter; empty where there is but one.
+
+    The slope at one value may be nothing where the whole is much, and the other way round.
+    """
+    if not given_products(result.terms, term, names):
+        return ""
+    own = _columns(term)
+    at = [j for j, other in enumerate(result.terms) if own <= _columns(other)]
+    test = joint_test(result.coef[at], result.vcov[np.ix_(at, at)], result.df_t)
+    if np.isnan(test.p_value):
+        return ""
+    return (
+        f" Test of no association for all {len(at)} terms with {words_of(term, names)} together: "
+        f"p {equals(test.p_value)}."
+    )
 
 
 def _columns(term: str, *, power: bool = False) -> set[str]:

@@ -292,3 +292,23 @@ def test_hostile_labels_break_no_section(panel, tmp_path, read_page, hostile):
     assert not page.wrong
     assert "<script>alert" not in markup
     assert [attrs.get("id") for attrs in page.named("script")] == ["manifest"]
+
+
+def test_a_bent_association_is_not_called_none_where_its_slope_at_one_value_is_none():
+    rng = np.random.default_rng(5)
+    rows = pd.DataFrame({"unit": np.arange(600) // 12, "period": np.arange(600) % 12})
+    rows["x"] = rng.uniform(0, 10, size=600)
+    rows["y"] = rows["x"] ** 2 / 10 + rng.normal(size=600)
+    panel = Panel.from_frame(rows, unit="unit", period="period")
+    spec = PanelSpec(outcome="y", exposures=("x", "x^2"))
+    result = fit_panel(panel, spec)
+    comparison, guards = compare_estimators(panel, spec), check_guards(panel, spec)
+    report = panel_report(result, comparison, within_bins(panel, spec), guards)
+    assert "no association" in report.answer
+    assert report.answer.endswith("all 2 terms with x together: p <0.001.")
+    assert report.grade.startswith("Earned claim: about the slope told here alone")
+    plain = replace(spec, exposures=("x",))
+    comparison, guards = compare_estimators(panel, plain), check_guards(panel, plain)
+    bins = within_bins(panel, plain)
+    straight = panel_report(fit_panel(panel, plain), comparison, bins, guards)
+    assert "together" not in straight.answer
