@@ -76,7 +76,9 @@ def kill_once(study: Path, out: Path, mark: str, rng: random.Random) -> tuple[st
     targets = marked(mark)
     others = [pid for pid in targets if pid != process.pid]
     victim = rng.choice(others) if others and rng.random() < 2 / 3 else process.pid
-    what = "runner" if victim == process.pid else f"process {others.index(victim) + 1} of {len(others)} beneath it"
+    what = "the runner"
+    if victim != process.pid:
+        what = f"process {others.index(victim) + 1} of {len(others)} beneath it"
     try:
         os.kill(victim, signal.SIGKILL)
     except ProcessLookupError:

@@ -150,7 +150,9 @@ def _keys(frame: pd.DataFrame) -> tuple[str, str]:
     units = [n for n in units if _named(n, UNITS) or not pd.api.types.is_numeric_dtype(frame[n])]
     for period in periods:
         for unit in units:
-            if unit == period or frame[unit].nunique() < 2 or frame[period].nunique() < 2:
+            n_units = frame[unit].nunique()
+            seen_again = 2 * n_units <= len(frame)  # or else any column of numbers of answers fits
+            if unit == period or n_units < 2 or not seen_again or frame[period].nunique() < 2:
                 continue
             try:
                 Panel.from_frame(frame, unit=unit, period=period)

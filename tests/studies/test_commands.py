@@ -219,5 +219,8 @@ def test_tables_that_are_no_panel_are_refused(panel_frame):
     twice = pd.concat([panel_frame, panel_frame])
     with pytest.raises(PanelError, match="No two columns are a unit and a period"):
         guess_roles(twice)
+    answers = twice.assign(response_id=[f"R{at}" for at in range(len(twice))])
+    with pytest.raises(PanelError, match="A table of answers or people is a source"):
+        guess_roles(answers)
     with pytest.raises(SchemaError, match=r"The table has 1 columns of numbers besides 'team'"):
         guess_roles(panel_frame[["team", "month", "nps"]].assign(constant=1.0))
