@@ -1,4 +1,4 @@
-"""The index of a study: failures on top with their reason, runs side by side, nothing pooled."""
+"""The index of a study: failures on top with their reason, runs side by side and pooled."""
 
 from __future__ import annotations
 
@@ -45,16 +45,71 @@ def test_failures_come_first_with_their_reason(card):
     assert "1 of 2 reports good" in page
 
 
-def test_segments_are_drawn_side_by_side_and_not_pooled(card):
-    page = render_index(HEAD, [card("a"), card("b", "region North"), card("c", "region South")])
-    assert page.count("<figure>") == 1
-    assert "Segments are not pooled." in page
-    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", page)
-    assert {"all units", "region North", "region South"} <= set(drawn)
+def shifted(card, by: float, **facts):
+    """The card with its headline moved, as another segment would have it."""
+    for row in card["report"]["results"]:
+        row.update(
+            {name: row[name] + by for name in ("estimate", "conf_low", "conf_high")}, **facts
+        )
+    return card
+
+
+def three(card):
+    names = ("North", "South", "West")
+    return [shifted(card(n, f"region {n}"), 0.02 * at) for at, n in enumerate(names)]
+
+
+def drawn(page):
+    return re.findall(r"<text[^>]*>([^<]*)</text>", page)
+
+
+def test_segments_are_drawn_side_by_side_and_pooled_without_all_units(card):
+    page = render_index(HEAD, [card("a"), *three(card)])
+    lines = drawn(page)
+    assert page.count("<figure") == 1
+    names = ["all units", "region North", "region South", "region West"]
+    assert [t for t in lines if t in {*names, "segments pooled", "one more segment"}] == [
+        *names, "segments pooled", "one more segment",
+    ]  # fmt: skip
+    assert "Pooled: the 3 segments weighed" in page
+    assert "share their periods" in page
+
+
+def test_two_segments_are_pooled_and_allow_no_prediction(card):
+    page = render_index(HEAD, [card("a"), *three(card)[:2]])
+    assert "segments pooled" in drawn(page)
+    assert "one more segment" not in drawn(page)
+    assert "Two segments allow no prediction interval." in page
+
+
+def test_what_cannot_be_pooled_is_drawn_and_the_reason_said(card):
+    cards = [*three(card)[:2], shifted(card("x", "region North"), 0.1)]
+    page = render_index(HEAD, cards)
+    assert "segments pooled" not in drawn(page)
+    assert "Segments are not pooled:" in page
+    assert "occurs more than once" in page
+
+
+def test_segments_of_different_columns_are_not_pooled_with_each_other(card):
+    by_site = [shifted(card(f"s{i}", f"site {i}"), 0.03 * i) for i in range(2)]
+    page = render_index(HEAD, [*three(card), *by_site])
+    assert page.count("<figure") == 2
+    assert "Pooled: the 3 segments" in page
+    assert "Pooled: the 2 segments" in page
+
+
+def test_runs_are_filtered_by_outcome_without_a_script(card):
+    other = shifted(card("b"), 0.0, outcome="cx_effort")
+    page = render_index(HEAD, [card("a"), other])
+    assert "<script" not in page
+    assert page.count('class="card" data-f1="1"') == 1
+    assert page.count('class="card" data-f1="2"') == 1
+    assert '[data-f1]:not([data-f1~="2"])' in page
+    assert "Show only some" not in render_index(HEAD, [card("a")])
 
 
 def test_one_run_alone_is_no_comparison(card):
-    assert "<figure>" not in render_index(HEAD, [card("a")])
+    assert "<figure" not in render_index(HEAD, [card("a")])
 
 
 def test_a_study_of_failures_only_is_still_a_page(card):
