@@ -1,0 +1,170 @@
+"""One Excel workbook a study: every tidy row, the tables of each run, where they came from."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from ex_cx.reporting.tables import neutralise
+
+if TYPE_CHECKING:
+    from xlsxwriter.format import Format
+    from xlsxwriter.workbook import Workbook
+    from xlsxwriter.worksheet import Worksheet
+
+__all__ = ["study_workbook"]
+
+_LONGEST_NAME, _WIDEST, _LONGEST_TEXT = 31, 60, 32_767
+_NO_LETTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_FORMATS = {"p_value": "0.000", "conf_level": "0%"}
+
+
+def study_workbook(
+    results: pd.DataFrame,
+    reports: Mapping[str, Mapping[str, Any]],
+    provenance: Sequence[tuple[str, str]],
+) -> bytes:
+    """The bytes of an .xlsx file; the same study gives the same bytes.
+
+    Parameters
+    ----------
+    results : every tidy row of the study: the sheet `results`.
+    reports : name of a run -> its result.json; one sheet a run, its tables below one another.
+    provenance : pairs of a fact and its value: the last sheet.
+
+    Notes
+    -----
+    Text that a spreadsheet would run is neutralised, as in the CSV files, and no cell is written
+    as a formula or a link. Numbers stay numbers; one that is not finite is an empty cell.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"term": ["=x"], "estimate": [0.5]})
+    >>> study_workbook(frame, {}, [("study", "demo")])[:2]
+    b'PK'
+    """
+    from xlsxwriter import Workbook
+
+    buffer = io.BytesIO()
+    options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    with Workbook(buffer, options) as book:
+        book.set_properties({"created": dt.datetime(2000, 1, 1)})  # fixed: the same bytes
+        used: set[str] = set()
+        _write_results(book, _sheet(book, "results", used), results)
+        for name, report in reports.items():
+            _write_run(book, _sheet(book, name, used), name, report)
+        facts = pd.DataFrame(list(provenance), columns=["fact", "value"])
+        _write_results(book, _sheet(book, "provenance", used), facts)
+    return buffer.getvalue()
+
+
+def sheet_name(name: str, used: set[str]) -> str:
+    """A name that Excel takes, at most 31 letters, unlike those used in any case; and now used.
+
+    >>> sheet_name("a/b: " + "long " * 9, set()), sheet_name("X", {"x"})
+    ('a-b-long-long-long-long-long-lo', 'X-2')
+    """
+    plain = re.sub(r"[^\w]+", "-", name).strip("-") or "run"
+    if plain.casefold() == "history":  # a name that Excel keeps for itself
+        plain = "history-run"
+    found, at = plain[:_LONGEST_NAME].rstrip("-"), 2
+    while found.casefold() in used:
+        mark = f"-{at}"
+        found, at = plain[: _LONGEST_NAME - len(mark)].rstrip("-") + mark, at + 1
+    used.add(found.casefold())
+    return found
+
+
+def _sheet(book: Workbook, name: str, used: set[str]) -> Worksheet:
+    return book.add_worksheet(sheet_name(name, used))
+
+
+def _write_results(book: Workbook, sheet: Worksheet, frame: pd.DataFrame) -> None:
+    """A frame from the first cell on, its header frozen and filterable."""
+    last = _write_table(book, sheet, 0, frame)
+    sheet.freeze_panes(1, 0)
+    if len(frame.columns):
+        sheet.autofilter(0, 0, max(last - 1, 1), len(frame.columns) - 1)
+    for at, column in enumerate(frame.columns):
+        sheet.set_column(at, at, _width([column, *frame[column]]))
+
+
+def _write_run(book: Workbook, sheet: Worksheet, name: str, report: Mapping[str, Any]) -> None:
+    """Name, question and answer, frozen; then each table below its caption."""
+    bold = book.add_format({"bold": True})
+    heads = (name, report.get("title", ""), report.get("answer", ""))
+    for at, text in enumerate(heads):
+        _write_cell(sheet, at, 0, text, bold if at < 2 else None)
+    sheet.freeze_panes(len(heads), 0)
+    row, widths = len(heads) + 1, dict[int, float]()
+    for table in _tables(report):
+        frame = pd.DataFrame(table["rows"], columns=table["columns"], dtype=object)
+        _write_cell(sheet, row, 0, table["caption"], bold)
+        row = _write_table(book, sheet, row + 1, frame) + 1
+        for at in range(len(frame.columns)):
+            wide = _width([frame.columns[at], *frame.iloc[:, at]])
+            widths[at] = max(wide, widths.get(at, 0))
+    for at, wide in widths.items():
+        sheet.set_column(at, at, wide)
+
+
+def _tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every table of a report, in the order of its page; its guards last."""
+    parts = (report, *report.get("evidence", ()), *report.get("checks", ()))
+    tables = [table for part in parts for table in part.get("tables", ())]
+    for name in ("guards", "diagnostics"):
+        rows = report.get(name, ())
+        if rows:
+            columns = list(dict.fromkeys(key for row in rows for key in row))
+            values = [[row.get(key) for key in columns] for row in rows]
+            tables.append({"caption": name.capitalize(), "columns": columns, "rows": values})
+    return tables
+
+
+def _write_table(book: Workbook, sheet: Worksheet, top: int, frame: pd.DataFrame) -> int:
+    """Header and rows from row `top` on; the row below the last."""
+    head = book.add_format({"bold": True, "bottom": 1, "bg_color": "#E9EEF4"})
+    for at, column in enumerate(frame.columns):
+        _write_cell(sheet, top, at, str(column), head)
+        shape = book.add_format({"num_format": _FORMATS.get(str(column), "#,##0.0000")})
+        whole = book.add_format({"num_format": "#,##0"})
+        for below, value in enumerate(frame.iloc[:, at], start=top + 1):
+            _write_cell(sheet, below, at, value, whole if _is_whole(value) else shape)
+    return top + 1 + len(frame)
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, bool | str) and hasattr(value, "__index__")
+
+
+def _write_cell(sheet: Worksheet, row: int, at: int, value: Any, shape: Format | None) -> None:
+    """A number as a number, a truth as a truth, all else as text that nothing runs."""
+    plain = value.item() if hasattr(value, "item") else value
+    if plain is None or plain is pd.NA or plain is pd.NaT:
+        sheet.write_blank(row, at, None)
+    elif isinstance(plain, bool):
+        sheet.write_boolean(row, at, plain)
+    elif isinstance(plain, int | float):
+        if math.isfinite(plain):
+            sheet.write_number(row, at, plain, shape)
+    else:
+        text = str(neutralise(_NO_LETTER.sub(" ", str(plain))))
+        sheet.write_string(row, at, text[:_LONGEST_TEXT], None if _is_number(shape) else shape)
+
+
+def _is_number(shape: Format | None) -> bool:
+    return shape is not None and shape.num_format != "General"
+
+
+def _width(values: Sequence[Any]) -> float:
+    """Letters that the widest value takes, within bounds."""
+    longest = max(
+        (10 if isinstance(value, float) else len(str(value)) for value in values), default=8
+    )
+    return min(max(longest + 2, 8), _WIDEST)
