@@ -236,10 +236,10 @@ def _jackknife(
         cross = moments.leave_one_out()
         left_out = solve_equation(cross, outcome, regressors, moments.before)
         lost = np.flatnonzero(np.isnan(left_out).any(axis=1) & (nuisance > 0))
-        for g in lost:
+        for row in lost:
             terms, others = regressors[:-nuisance], regressors[-nuisance:]
-            left_out[g, :-nuisance] = _beside(cross[g], outcome, terms, others, moments.before)
-            left_out[g, -nuisance:] = equation.coef[-nuisance:]
+            left_out[row, :-nuisance] = _beside(cross[row], outcome, terms, others, moments.before)
+            left_out[row, -nuisance:] = equation.coef[-nuisance:]
     else:
         left_out = stages.leave_one_out(moments)
     centre = left_out.mean(axis=0) if about_mean else equation.coef

@@ -104,9 +104,7 @@ def panel_report(
     answers = comparison.assign(model="panel_regression", outcome=spec.outcome, exposure=term)
     headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
     kind, comparison = kind_of(spec.estimator, spec.absorb), by_kind(comparison, spec.absorb)
-    words, verdict = grade(guards, row_of(comparison, term, kind), kind)
-    if jointly(result, term, names) and verdict != "limits":
-        words, verdict = PART_OF_A_SHAPE, "caution"
+    words, verdict = _claim(guards, row_of(comparison, term, kind), kind, result, names)
     drawn = {figure.name: figure for figure in figures}
     forests = [
         drawn.get(f"forest_{slug(name)}")
@@ -219,6 +217,20 @@ def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, 
         f"{capital(what)} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
         f"{count(result.n_obs)} rows used{weighted}"
     )
+
+
+def _claim(
+    guards: pd.DataFrame,
+    row: pd.Series,
+    kind: str,
+    result: PanelResult,
+    names: Mapping[str, str],
+) -> tuple[str, str]:
+    """What is earned; of a term that is one part of a shape, no more than its slope."""
+    words, verdict = grade(guards, row, kind)
+    if jointly(result, result.terms[0], names) and verdict != "limits":
+        return PART_OF_A_SHAPE, "caution"
+    return words, verdict
 
 
 def _panel_head(
