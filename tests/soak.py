@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from ex_cx.studies.layout import read_json
+from ex_cx.studies.manifest import package_sha256
 from ex_cx.studies.simulating import write_simulated_study
 from ex_cx.studies.verifying import verify_run
 
@@ -116,7 +117,10 @@ def main() -> int:
         + "notebooks: [data_audit, panel_regression]\ngrid: {conf_level: [0.9, 0.95]}\n",
         encoding="utf-8",
     )
+    code = package_sha256()
     for number in range(1, asked.kills + 1):
+        if package_sha256.__wrapped__() != code:
+            sys.exit("The code of ex_cx was changed meanwhile; begin again.")
         what, wrong = kill_once(study, out, f"{place.name}-{number}", rng)
         faults += bool(wrong)
         print(f"{number}/{asked.kills} killed {what}: {'; '.join(wrong) or 'clean'}", flush=True)
