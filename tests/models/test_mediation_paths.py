@@ -705,7 +705,8 @@ def test_the_same_generator_gives_the_same_numbers(interval):
             {"structure": "parallel", "lag_serial": 1},
             (
                 "lag_serial is the time from one mediator of a chain to the next; parallel "
-                "mediators form no chain. Use structure='serial', or leave it 0."
+                "mediators, or a single one, form no chain. Use structure='serial' with several "
+                "mediators, or leave it 0."
             ),
         ),
         ({"exposure": ()}, "The spec names no exposure. Give a column, or a tuple of columns."),
