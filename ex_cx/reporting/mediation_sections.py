@@ -10,7 +10,7 @@ import pandas as pd
 from ex_cx.models.mediation import MediationResult
 from ex_cx.reporting.figures import path_name
 from ex_cx.reporting.mediation_plots import draw_conditional_indirect
-from ex_cx.reporting.mediation_wording import path_words
+from ex_cx.reporting.mediation_wording import index_row, path_words
 from ex_cx.reporting.numbers import capital, count, interval, label, number, split_unit
 from ex_cx.reporting.report import Section, Table
 from ex_cx.reporting.tables import by_term, format_tidy
@@ -126,12 +126,13 @@ def condition_sections(
     rows, moderator = by_term(tidy), words_of(result.spec.moderator, names)
     unit = split_unit(label(result.spec.outcome, names))[1]
     text = f"The moderator, {moderator}, changes the direct path only."
-    if "index" in rows:
+    index = index_row(rows)
+    if index is not None:
         curved = any(term.startswith("curvature") for term in rows)
         at = "At its mean, 1" if curved else "1"
         text = (
             f"{at} more {label(result.spec.moderator, names)} changes the indirect association by "
-            f"{told(rows['index'], unit)}."
+            f"{told(index, unit)}."
         )
         text += f" {_opposite_changes(rows, result, names)}"
     shown = result.conditional(conf_level=conf_level)
@@ -150,7 +151,7 @@ def condition_sections(
         Section(
             heading=f"Does it depend on {moderator}?",
             text=(text.strip(),),
-            figures=figures if "index" in rows else (),
+            figures=figures if index is not None else (),
         ),
         Section(heading="", tables=tables, fold=f"The paths at values of {moderator}"),
     )

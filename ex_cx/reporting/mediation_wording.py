@@ -20,7 +20,7 @@ from ex_cx.reporting.wording import (
     words_of,
 )
 
-__all__ = ["answer_mediation", "path_words"]
+__all__ = ["answer_mediation", "index_row", "path_words"]
 
 
 def answer_mediation(
@@ -80,11 +80,12 @@ def _moderated(
     if not moderator:
         return ""
     words = f"{words_of(moderator, names)} is at {'the unit’s own' if own else 'its'} mean"
-    if "index" not in rows:
+    index = index_row(rows)
+    if index is None:
         return f" This holds where {words}; it changes the direct path only."
     return (
         f" This holds where {words}; per 1 more of it the indirect association "
-        f"changes by {told(rows['index'], unit)}."
+        f"changes by {told(index, unit)}."
     )
 
 
@@ -102,3 +103,9 @@ def _opposed(indirect: pd.Series, direct: pd.Series) -> str:
     clear = not holds_zero(indirect) and not holds_zero(direct)
     opposite = indirect["estimate"] * direct["estimate"] < 0
     return ", the other way: the two offset each other" if clear and opposite else ""
+
+
+def index_row(rows: Mapping[str, pd.Series]) -> pd.Series | None:
+    """How the indirect association changes with the moderator: of all paths, or of the only one."""
+    found = [row for term, row in rows.items() if term.partition(":")[0] == "index"]
+    return rows.get("index", found[0] if len(found) == 1 else None)

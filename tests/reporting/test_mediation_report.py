@@ -195,3 +195,12 @@ def test_many_paths_are_counted_not_listed(panel):
     clear = ((paths["conf_low"] > 0) | (paths["conf_high"] < 0)).sum()
     assert 0 < clear < len(paths) == 7
     assert f"of its 7 paths alone, {clear} exclude zero" in report.answer
+
+
+def test_one_moderated_path_is_not_said_to_be_the_same(panel):
+    alone = replace(SPECS["moderated"], mediators=("cx_effort",), moderated=("a",))
+    report = study(panel, alone)[1]
+    assert "per 1 more of it the indirect association changes by" in report.answer
+    assert "1 more Engagement (1-5) changes" in text_of(report, "Does it depend")
+    direct = study(panel, replace(alone, moderated=("direct",)))[1]
+    assert direct.answer.endswith("it changes the direct path only.")
