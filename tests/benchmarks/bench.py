@@ -31,7 +31,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 MARKS = ("<!-- written by make bench -->", "<!-- end of what make bench writes -->")
 PACKAGES = (
     *("ex-cx", "numpy", "pandas", "scipy", "StatsPAI", "pyfixest", "linearmodels"),
-    *("wildboottest", "pyprocessmacro", "pingouin", "typer"),
+    *("statsmodels", "wildboottest", "pyprocessmacro", "pingouin", "typer"),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import time
 
 import numpy as np
 import pandas as pd
@@ -212,6 +213,34 @@ def packages(rounds: int = 5) -> list[Line]:
         compared(task, peer, median["ex_cx"], median[peer], wanted=wanted[peer], note=note)
         for peer in wanted
     ]
+    lines.append(statsmodels_line(frame, task, median["ex_cx"], ours))
     task, seconds = task.replace("pooled", "two-way within"), median["ex_cx two-way within"]
     note = "the peer has no such estimate; its pooled one beside ours"
     return [*lines, compared(task, "pyprocessmacro", seconds, median["pyprocessmacro"], note=note)]
+
+
+def statsmodels_line(frame: pd.DataFrame, task: str, seconds: float, estimate: float) -> Line:
+    """statsmodels draws rows, refits both models and simulates in every draw: few are timed."""
+    import statsmodels.api as sm
+    from statsmodels.stats.mediation import Mediation
+
+    ones = np.ones(len(frame))
+    outcome = sm.OLS(frame["y"].to_numpy(), np.column_stack([ones, frame["x"], frame["m"]]))
+    mediator = sm.OLS(frame["m"].to_numpy(), np.column_stack([ones, frame["x"]]))
+    few = 40
+    np.random.seed(1)  # its draws come from the global state
+    start = time.perf_counter()
+    fitted = Mediation(outcome, mediator, [1, 1], 2).fit(method="bootstrap", n_rep=few)
+    each = (time.perf_counter() - start) / few
+    found = fitted.summary()["Estimate"]["ACME (average)"]
+    spread = float(np.std(fitted.ACME_avg, ddof=1)) / np.sqrt(few)
+    if abs(found - estimate) > 5 * spread:
+        raise RuntimeError(f"statsmodels gives {found}, ex_cx {estimate}.")
+    return compared(
+        task,
+        "statsmodels",
+        seconds,
+        each * DRAWS,
+        wanted=2000.0,
+        note=f"the peer draws single rows; {few} draws timed, {shown(each)} each, times {DRAWS:,}",
+    )
