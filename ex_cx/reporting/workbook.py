@@ -18,10 +18,20 @@ if TYPE_CHECKING:
     from xlsxwriter.workbook import Workbook
     from xlsxwriter.worksheet import Worksheet
 
-__all__ = ["study_workbook"]
+__all__ = ["study_provenance", "study_workbook"]
 
 _LONGEST_NAME, _WIDEST, _LONGEST_TEXT = 31, 60, 32_767
 _NO_LETTER = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_FACTS = (
+    "started",
+    "seed",
+    "git_revision",
+    "code_sha256",
+    "rows",
+    "inputs",
+    "parameters",
+    "versions",
+)
 _FORMATS = {"p_value": "0.000", "conf_level": "0%"}
 
 
@@ -64,16 +74,42 @@ def study_workbook(
     return buffer.getvalue()
 
 
+def study_provenance(
+    head: Mapping[str, str], manifests: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Facts on a study and on each of its runs: what was read, by what code, with which settings.
+
+    >>> study_provenance({"study": "demo"}, {"a": {"seed": 7, "inputs": {"x.csv": "1f"}}})
+    [('study', 'demo'), ('a: seed', '7'), ('a: inputs, x.csv', '1f')]
+    """
+    facts = [(name, str(value)) for name, value in head.items()]
+    for run, manifest in manifests.items():
+        for name in _FACTS:
+            facts += _flat(f"{run}: {name.replace('_', ' ')}", manifest.get(name))
+    return facts
+
+
+def _flat(name: str, value: Any) -> list[tuple[str, str]]:
+    """One fact a value, however deep; nothing for what is not there."""
+    if isinstance(value, Mapping):
+        return [fact for key, part in value.items() for fact in _flat(f"{name}, {key}", part)]
+    if value is None or value == "":
+        return []
+    return [(name, str(value))]
+
+
 def sheet_name(name: str, used: set[str]) -> str:
     """A name that Excel takes, at most 31 letters, unlike those used in any case; and now used.
 
     >>> sheet_name("a/b: " + "long " * 9, set()), sheet_name("X", {"x"})
-    ('a-b-long-long-long-long-long-lo', 'X-2')
+    ('a-b-long-lon-ng-long-long-long', 'X-2')
     """
     plain = re.sub(r"[^\w]+", "-", name).strip("-") or "run"
     if plain.casefold() == "history":  # a name that Excel keeps for itself
         plain = "history-run"
-    found, at = plain[:_LONGEST_NAME].rstrip("-"), 2
+    if len(plain) > _LONGEST_NAME:  # runs of a study differ at their ends
+        plain = f"{plain[:12].rstrip('-')}-{plain[-18:].lstrip('-')}"
+    found, at = plain, 2
     while found.casefold() in used:
         mark = f"-{at}"
         found, at = plain[: _LONGEST_NAME - len(mark)].rstrip("-") + mark, at + 1

@@ -171,6 +171,13 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file or nothing."""
+    aside = path.with_name(f"{_BUILDING}{os.getpid()}-{path.name}.tmp")
+    aside.write_bytes(content)
+    aside.replace(path)
+
+
 def write_parquet(path: Path, frame: pd.DataFrame) -> None:
     """Write a whole Parquet file or nothing."""
     aside = path.with_name(f"{_BUILDING}{os.getpid()}-{path.name}.tmp")

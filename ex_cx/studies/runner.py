@@ -21,6 +21,7 @@ from ex_cx.studies.layout import (
     put_in_place,
     read_json,
     working_in,
+    write_bytes,
     write_json,
     write_parquet,
     write_text,
@@ -303,7 +304,7 @@ def _keep_failure(
 def _publish(
     context: _Context, tasks: list[_Task], outcomes: tuple[RunOutcome, ...]
 ) -> StudyOutcome:
-    """results.parquet and index.html over all current reports, failures on top."""
+    """results.parquet, results.xlsx and index.html over all current reports, failures on top."""
     from ex_cx.reporting.index import render_index
 
     ended = {outcome.run.name: outcome for outcome in outcomes}
@@ -316,15 +317,29 @@ def _publish(
     }
     good = [(o.run, context.folder / o.run.name) for o in every if o.run.name in made | left]
     study = context.loaded.study
-    write_parquet(context.folder / "results.parquet", collect_results(study.study, good))
+    head = {"study": study.study, "title": study.title or study.study}
+    _write_results(context.folder, head, good)
     cards = [
         _card(context, task, outcome, current=outcome.run.name in made | left)
         for task, outcome in zip(tasks, every, strict=True)
     ]
-    head = {"study": study.study, "title": study.title or study.study}
     index = context.folder / "index.html"
     write_text(index, render_index(head, cards, dated=dt.date.today().isoformat()))
     return StudyOutcome(index=index, runs=every)
+
+
+def _write_results(folder: Path, head: dict[str, str], good: list[tuple[PlannedRun, Path]]) -> None:
+    """The tidy rows of the good runs as Parquet, and with their tables as a workbook."""
+    from ex_cx.reporting.workbook import study_provenance, study_workbook
+
+    results = collect_results(head["study"], good)
+    write_parquet(folder / "results.parquet", results)
+    reports = {run.name: read_json(place / "result.json") or {} for run, place in good}
+    manifests = {run.name: read_json(place / "manifest.json") or {} for run, place in good}
+    write_bytes(
+        folder / "results.xlsx",
+        study_workbook(results, reports, study_provenance(head, manifests)),
+    )
 
 
 def _not_asked(context: _Context, task: _Task) -> RunOutcome:
