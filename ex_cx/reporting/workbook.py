@@ -102,7 +102,7 @@ def sheet_name(name: str, used: set[str]) -> str:
     """A name that Excel takes, at most 31 letters, unlike those used in any case; and now used.
 
     >>> sheet_name("a/b: " + "long " * 9, set()), sheet_name("X", {"x"})
-    ('a-b-long-lon-ng-long-long-long', 'X-2')
+    ('a-b-long-lon-ong-long-long-long', 'X-2')
     """
     plain = re.sub(r"[^\w]+", "-", name).strip("-") or "run"
     if plain.casefold() == "history":  # a name that Excel keeps for itself
