@@ -130,18 +130,28 @@ class Overlap:
         return held @ patterns
 
     @cached_property
+    def _places(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and column of each number of `_packed`."""
+        return _packed_places(self._t)
+
+    @cached_property
     def _packed(self) -> np.ndarray:
-        """Lower triangle of each cluster's C_g, row by row, shape (G, T(T+1)/2)."""
+        """Lower triangle of each cluster's C_g in LAPACK's packed order, shape (G, T(T+1)/2)."""
         patterns, held = self._patterns
-        i, j = np.tril_indices(self._t)
-        packed = -(patterns[:, i] * patterns[:, j]) / patterns.sum(axis=1, keepdims=True)
-        packed[:, i == j] += patterns
-        return held @ packed
+        one_unit_each = len(self._rows.unit_starts) == len(self._rows.cluster_starts)
+        if one_unit_each:
+            patterns = held @ patterns
+        i, j = self._places
+        packed = patterns.take(i, axis=1)
+        packed *= patterns.take(j, axis=1)
+        packed /= -patterns.sum(axis=1, keepdims=True)
+        packed[:, i == j] += patterns[:, i[i == j]]
+        return packed if one_unit_each else held @ packed
 
     @property
     def width(self) -> int:
         """Numbers that a draw needs besides its cross-products and sums."""
-        return self._t if self._is_diagonal else 2 * self._t * self._t
+        return self._t if self._is_diagonal else self._t * (self._t + 1)
 
     def sweep(self, weights: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
         """A(w) - B(w)' C(w)^+ B(w) for each draw.
@@ -156,14 +166,15 @@ class Overlap:
         """
         if self._is_diagonal:
             return _sweep_diagonal(weights @ self._masses, cross, sums)
-        return _sweep_full(weights @ self._packed, cross, sums)
+        return _sweep_full(weights @ self._packed, self._places, cross, sums)
 
     def sweep_without(self, left_out: slice, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
         """As `sweep`, for the clusters in `left_out` left out one at a time."""
         if self._is_diagonal:
             rest = self._masses.sum(axis=0) - self._masses[left_out]
             return _sweep_diagonal(rest, cross, sums)
-        return _sweep_full(self._packed.sum(axis=0) - self._packed[left_out], cross, sums)
+        rest = self._packed.sum(axis=0) - self._packed[left_out]
+        return _sweep_full(rest, self._places, cross, sums)
 
 
 def _sweep_diagonal(mass: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
@@ -171,45 +182,64 @@ def _sweep_diagonal(mass: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np
     return cross - np.swapaxes(sums, 1, 2) @ scaled
 
 
-def _sweep_full(packed: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """The Schur complement as the last block of the Cholesky factor of [[C, B], [B', A]].
+def _packed_places(t: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of each number of a lower triangle in rectangular full packed order.
+
+    Source: Gustavson et al. (2010), ACM Transactions on Mathematical Software 37(2), article 18.
+    """
+    from scipy.linalg import lapack
+
+    labels = np.arange(t * t, dtype=float).reshape(t, t)
+    packed, _ = lapack.dtrttf(np.asfortranarray(labels), uplo="L")
+    row, column = np.divmod(packed.astype(np.int64), t)
+    return row, column
+
+
+def _sweep_full(
+    packed: np.ndarray,
+    places: tuple[np.ndarray, np.ndarray],
+    cross: np.ndarray,
+    sums: np.ndarray,
+) -> np.ndarray:
+    """A - (L^-1 B)' (L^-1 B), where C = L L'.
 
     C has the null vector one, to which the columns of B are orthogonal: adding a constant matrix
     lifts it, and a unit diagonal stands in for a period that a draw does not observe. Neither
-    changes the result. Draws whose periods fall apart into unconnected sets, or whose columns are
-    dependent, are solved by the pseudo-inverse.
+    changes the result. Draws whose periods fall apart into unconnected sets are solved by the
+    pseudo-inverse.
     """
-    draws, t, k = sums.shape
-    diagonal = packed[:, np.cumsum(np.arange(t) + 1) - 1]
+    from scipy.linalg import lapack
+
+    draws, t, _ = sums.shape
+    (on_diagonal,) = np.nonzero(places[0] == places[1])
+    diagonal = packed[:, on_diagonal]
     scale = diagonal.max(axis=1, keepdims=True)
     if not np.all(scale > 0):
         raise InferenceError(
             f"{int((scale <= 0).sum())} of {draws} draws of clusters hold no unit seen in two "
             "periods, so nothing varies within units there. Use more clusters, or a longer panel."
         )
-    joint = np.empty((draws, t + k, t + k))
-    for row in range(t):
-        start = row * (row + 1) // 2
-        joint[:, row, : row + 1] = packed[:, start : start + row + 1] + scale / t
-    index = np.arange(t)
-    joint[:, index, index] += np.where(diagonal <= 1e-12 * scale, scale, 0.0)
-    joint[:, t:, :t] = np.swapaxes(sums, 1, 2)
-    joint[:, t:, t:] = cross
-    try:
-        factor = np.linalg.cholesky(joint)
-    except np.linalg.LinAlgError:
-        return _sweep_singular(packed, cross, sums)
-    last = factor[:, t:, t:]
-    swept = last @ np.swapaxes(last, 1, 2)
-    loose = (factor[:, index, index] < 1e-6 * np.sqrt(scale)).any(axis=1)
+    lifted = np.add(packed, scale / t, order="C")
+    lifted[:, on_diagonal] += np.where(diagonal <= 1e-12 * scale, scale, 0.0)
+    scaled, failed = sums.copy(order="C"), np.zeros(draws, dtype=bool)
+    for draw, (factor, columns) in enumerate(zip(lifted, scaled, strict=True)):  # both in place
+        _, failed[draw] = lapack.dpftrf(t, factor, uplo="L", overwrite_a=1)
+        lapack.dtfsm(1.0, factor, columns.T, side="R", uplo="L", trans="T", overwrite_b=1)
+    swept = cross - np.swapaxes(scaled, 1, 2) @ scaled
+    loose = failed | (lifted[:, on_diagonal] < 1e-6 * np.sqrt(scale)).any(axis=1)
     if loose.any():
-        swept[loose] = _sweep_singular(packed[loose], cross[loose], sums[loose])
+        swept[loose] = _sweep_singular(packed[loose], places, cross[loose], sums[loose])
     return swept
 
 
-def _sweep_singular(packed: np.ndarray, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
+def _sweep_singular(
+    packed: np.ndarray,
+    places: tuple[np.ndarray, np.ndarray],
+    cross: np.ndarray,
+    sums: np.ndarray,
+) -> np.ndarray:
     t = sums.shape[1]
-    i, j = np.tril_indices(t)
+    i, j = places
     full = np.empty((len(packed), t, t))
     full[:, i, j] = packed
     full[:, j, i] = packed
