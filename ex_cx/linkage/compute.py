@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -20,7 +22,15 @@ from ex_cx.linkage.schema import ANSWER_METRICS, MeasureSpec, SourceSpec
 from ex_cx.linkage.tenure import NEVER, attrition, retention
 from ex_cx.linkage.wording import counted
 
-__all__ = ["Counts", "definition", "measure_rows", "measure_spells"]
+__all__ = [
+    "Counts",
+    "check_occur",
+    "definition",
+    "measure_rows",
+    "measure_spells",
+    "show_measures",
+    "spell_rates",
+]
 
 Counts = dict[str, dict[str, int]]
 
@@ -41,16 +51,41 @@ def measure_rows(
     origin = int(period.min()) if len(period) else 0
     span = int(period.max()) - origin + 1 if len(period) else 1
     groups, keys = pd.factorize(units * span + (period - origin), sort=True)
-    out = {"unit": labels[keys // span], "period": keys % span + origin}
+    found = {
+        name: _one_measure(rows, spec, measure, groups, len(keys), shares)
+        for name, measure in spec.measures.items()
+    }
+    halves = {
+        name: _halves(rows, spec, name, groups, len(keys))
+        for name, measure in spec.measures.items()
+        if measure.split_seed is not None
+    }
+    return show_measures(labels[keys // span], keys % span + origin, found, spec, halves)
+
+
+def show_measures(
+    unit: np.ndarray,
+    period: np.ndarray,
+    found: Mapping[str, tuple[pd.DataFrame, int]],
+    spec: SourceSpec,
+    halves: Mapping[str, dict[str, np.ndarray]],
+) -> tuple[pd.DataFrame, Counts]:
+    """The measures of all unit-periods side by side, with what may not be shown withheld.
+
+    Parameters
+    ----------
+    unit, period : of each unit-period, sorted.
+    found : measure -> its value, n and what else it has, unsuppressed; and rows without an answer.
+    halves : measure -> columns of its two halves, already withheld where they are small.
+    """
+    out: dict[str, np.ndarray] = {"unit": unit, "period": period}
     counts: Counts = {}
-    for name, measure in spec.measures.items():
-        values, blank = _one_measure(rows, spec, measure, groups, len(keys), shares)
-        shown, hidden = _suppress(values, measure, spec)
+    for name, (values, blank) in found.items():
+        shown, hidden = _suppress(values, spec.measures[name], spec)
         out |= _named(name, shown)
-        counts[name] = {"unit_periods": len(keys), "blank_answers": blank, **hidden}
+        counts[name] = {"unit_periods": len(unit), "blank_answers": blank, **hidden}
         counts[name]["shown"] = int(shown["value"].notna().sum())
-        if measure.split_seed is not None:
-            out |= _halves(rows, spec, name, groups, len(keys))
+        out |= halves.get(name, {})
     return pd.DataFrame(out), counts
 
 
@@ -115,15 +150,16 @@ def _answers(rows: pd.DataFrame, spec: SourceSpec, measure: MeasureSpec) -> np.n
         )
         return score.to_numpy()
     if measure.customer:
-        return contact_resolution(rows[measure.customer], rows[spec.period], days=measure.days)
+        who, when = rows[measure.customer], rows[spec.period]
+        return contact_resolution(who, when, days=measure.days, units=rows[spec.unit])
     column = rows[measure.score]
     if measure.metric in ("share", "fcr"):
-        _check_occur(measure.positive, column, measure.score, "positive")
+        check_occur(measure.positive, column, measure.score, "positive")
         return np.where(column.isna(), np.nan, column.isin(measure.positive).astype(float))
     return column.to_numpy(dtype=float)
 
 
-def _check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: str) -> None:
+def check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: str) -> None:
     """Refuse a value that never occurs if it looks misspelt, or if none of them occurs."""
     seen = pd.unique(column.dropna())
     others = [value for value in seen if value not in wanted]
@@ -172,15 +208,36 @@ def measure_spells(
     """Attrition or retention per unit and period of the window `first` to `last` (positions)."""
     if first is None or last is None or last < first:
         raise SchemaError(f"The window of {name!r} ends before it starts. Correct first and last.")
+    dates = next(iter(spec.measures.values()))
+    start = _from_first(rows[dates.hire or dates.start], spec, name, first)
+    end = _from_first(rows[dates.exit or dates.end], spec, name, first)
+    end = np.where(end == MISSING, NEVER, end)
+    return spell_rates(rows, start, end, np.ones(len(rows)), spec, first=first, last=last)
+
+
+def spell_rates(
+    rows: pd.DataFrame,
+    start: np.ndarray,
+    end: np.ndarray,
+    count: np.ndarray,
+    spec: SourceSpec,
+    *,
+    first: int,
+    last: int,
+) -> tuple[pd.DataFrame, Counts]:
+    """As `measure_spells`, from spells or from cells of `count` spells alike.
+
+    Parameters
+    ----------
+    rows : unit, kind of exit and weight (summed over a cell) of each cell.
+    start, end : shape (cells,), positions counted from `first`; `NEVER` for no end.
+    """
     units, labels = pd.factorize(rows[spec.unit], sort=True)
     size = {"n_units": len(labels), "n_periods": last - first + 1}
     rates: list[pd.DataFrame] = []
     counts: Counts = {}
     for new, measure in spec.measures.items():
-        start = _from_first(rows[measure.hire or measure.start], spec, name, first)
-        end = _from_first(rows[measure.exit or measure.end], spec, name, first)
-        end = np.where(end == MISSING, NEVER, end)
-        values, blank = _one_rate(rows, measure, (units, start, end), size)
+        values, blank = _one_rate(rows, measure, (units, start, end, count), size)
         renamed = {c: new if c == "value" else f"{new}_{c}" for c in values.columns[2:]}
         rates.append(values.rename(columns=renamed))
         counts[new] = {"unit_periods": len(values), "blank_answers": blank}
@@ -200,21 +257,27 @@ def _from_first(column: pd.Series, spec: SourceSpec, name: str, first: int) -> n
 def _one_rate(
     rows: pd.DataFrame,
     measure: MeasureSpec,
-    spells: tuple[np.ndarray, np.ndarray, np.ndarray],
+    spells: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     size: dict[str, int],
 ) -> tuple[pd.DataFrame, int]:
-    units, start, end = spells
+    units, start, end, count = spells
     n_units, n_periods = size["n_units"], size["n_periods"]
     if measure.metric == "attrition":
         kinds, blank = None, 0
         if measure.types:
-            _check_occur(measure.types, rows[measure.exit_type], measure.exit_type, "types")
+            check_occur(measure.types, rows[measure.exit_type], measure.exit_type, "types")
             kinds = rows[measure.exit_type].isin(measure.types).to_numpy()
             left = (end >= 0) & (end < n_periods)
-            blank = int((left & rows[measure.exit_type].isna().to_numpy()).sum())
-        found = attrition(units, start, end, n_units=n_units, n_periods=n_periods, counted=kinds)
+            blank = int(count[left & rows[measure.exit_type].isna().to_numpy()].sum())
+        found = attrition(
+            *(units, start, end),
+            n_units=n_units,
+            n_periods=n_periods,
+            counted=kinds,
+            weights=count,
+        )
         return found, blank
-    weights = rows[measure.weight].to_numpy(dtype=float) if measure.weight else np.ones(len(rows))
+    weights = rows[measure.weight].to_numpy(dtype=float) if measure.weight else count
     use = ~np.isnan(weights)
     found = retention(
         units[use],
@@ -225,7 +288,7 @@ def _one_rate(
         window=measure.window,
         weights=weights[use],
     )
-    return found, int((~use).sum())
+    return found, int(count[~use].sum())
 
 
 def definition(measure: MeasureSpec, spec: SourceSpec) -> str:

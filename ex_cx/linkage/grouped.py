@@ -21,6 +21,7 @@ __all__ = [
     "group_share",
     "group_sum",
     "nps_from_counts",
+    "refuse_broken_answers",
 ]
 
 
@@ -61,12 +62,7 @@ def group_nps(answers: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.Data
     """
     answers, groups = _answered(answers, groups)
     wrong = int(((answers < 0) | (answers > 10) | (answers % 1 != 0)).sum())
-    if wrong:
-        raise SchemaError(
-            f"{counted(wrong, 'answer')} of {len(answers):,} to the recommendation question "
-            f"{'is' if wrong == 1 else 'are'} not whole numbers from 0 to 10. Correct them, or "
-            "take their mean."
-        )
+    refuse_broken_answers(wrong, len(answers))
     n = np.bincount(groups, minlength=n_groups)
     promoters = np.bincount(groups[answers >= 9], minlength=n_groups)
     detractors = np.bincount(groups[answers <= 6], minlength=n_groups)
@@ -81,6 +77,16 @@ def group_nps(answers: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.Data
             "detractor_share": detractors / some,
         }
     )
+
+
+def refuse_broken_answers(wrong: int, n: int) -> None:
+    """Refuse `wrong` of `n` answers to the recommendation question, if there are any."""
+    if wrong:
+        raise SchemaError(
+            f"{counted(wrong, 'answer')} of {n:,} to the recommendation question "
+            f"{'is' if wrong == 1 else 'are'} not whole numbers from 0 to 10. Correct them, or "
+            "take their mean."
+        )
 
 
 def group_mean(answers: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.DataFrame:
@@ -144,7 +150,9 @@ def group_sum(values: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.DataF
     return pd.DataFrame({"value": np.where(n > 0, total, np.nan), "n": n})
 
 
-def contact_resolution(customers: pd.Series, times: pd.Series, *, days: int = 7) -> np.ndarray:
+def contact_resolution(
+    customers: pd.Series, times: pd.Series, *, days: int = 7, units: pd.Series | None = None
+) -> np.ndarray:
     """Was a contact the last of its customer for `days` days? 1, 0, or missing; shape (rows,).
 
     A contact without a customer is missing; so is one in the last `days` before the end of the
@@ -154,6 +162,8 @@ def contact_resolution(customers: pd.Series, times: pd.Series, *, days: int = 7)
     Parameters
     ----------
     customers : identifiers; times : dates or times of the contacts.
+    units : where the contacts were made. Of contacts of a customer at one time that in the last
+        unit counts as the last, so that no unit's figure depends on the order of the rows.
 
     >>> times = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-05", "2024-01-20", "2024-01-30"]))
     >>> contact_resolution(pd.Series(["a", "a", "a", "b"]), times).tolist()
@@ -168,7 +178,8 @@ def contact_resolution(customers: pd.Series, times: pd.Series, *, days: int = 7)
         return resolved
     start = when[rows].min()
     span = when[rows].max() - start + 1
-    order = rows[np.argsort(codes[rows] * span + when[rows] - start)]
+    place = np.zeros(len(codes)) if units is None else pd.factorize(units, sort=True)[0]
+    order = rows[np.lexsort((place[rows], codes[rows] * span + when[rows] - start))]
     window = days * 86_400
     follows = np.zeros(len(order), dtype=bool)
     gap = np.diff(when[order])

@@ -24,6 +24,7 @@ def attrition(
     n_units: int,
     n_periods: int,
     counted: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Exits in the period / mean of open and close headcount, in percent, per unit and period.
 
@@ -33,6 +34,7 @@ def attrition(
     start, end : shape (spells,), positions of hire (any before 0 for hired earlier) and of exit
         (`NEVER` or past the last period for still employed).
     counted : which exits count; the others leave the headcount but are no exits. None: all.
+    weights : how many people each spell stands for. None: one.
 
     Returns
     -------
@@ -49,13 +51,14 @@ def attrition(
     ...           n_units=1, n_periods=2).round(2).values.tolist()
     [[0.0, 0.0, 33.33, 3.0, 1.0], [0.0, 1.0, 40.0, 2.5, 1.0]]
     """
-    present = _headcount(units, start, end, n_units, n_periods)
+    amount = np.ones(len(units)) if weights is None else weights
+    present = _headcount(units, start, end, n_units, n_periods, amount)
     opened, closed = present[:, :-1], present[:, 1:]
     mean = (opened + closed) / 2
     inside = (end >= 0) & (end < n_periods)
     if counted is not None:
         inside &= counted
-    exits = _grid(units[inside], end[inside], n_units, n_periods)
+    exits = _grid(units[inside], end[inside], n_units, n_periods, amount[inside])
     any_exit = _grid(*_within(units, end, n_periods), n_units, n_periods)
     value = 100 * exits / np.where(mean > 0, mean, np.nan)
     return _long((mean > 0) | (any_exit > 0), {"value": value, "n": mean, "exits": exits})

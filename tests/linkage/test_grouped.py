@@ -134,3 +134,25 @@ def test_resolution_does_not_depend_on_row_order():
     found = contact_resolution(customers, times)
     again = contact_resolution(customers[order], times[order])
     assert_array_equal(found[order], again)
+
+
+def test_contacts_at_one_time_do_not_depend_on_row_order():
+    rng = np.random.default_rng(11)
+    times = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 40, 400), "D"))
+    customers = pd.Series(rng.integers(0, 20, 400).astype(str))
+    units = pd.Series(rng.integers(0, 5, 400).astype(str))
+
+    def by_unit(order: np.ndarray) -> pd.Series:
+        part = [column[order].reset_index(drop=True) for column in (customers, times, units)]
+        found = contact_resolution(part[0], part[1], units=part[2])
+        return pd.Series(found).groupby(part[2]).agg(["sum", "count"])
+
+    first = by_unit(np.arange(400))
+    for _ in range(5):
+        pd.testing.assert_frame_equal(by_unit(rng.permutation(400)), first)
+
+
+def test_of_two_contacts_on_one_day_the_last_unit_has_the_last():
+    times = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-01", "2024-01-31"]))
+    customers, units = pd.Series(["a", "a", "b"]), pd.Series(["Y", "X", "X"])
+    assert_array_equal(contact_resolution(customers, times, units=units), [1, 0, np.nan])
