@@ -16,11 +16,11 @@ from ex_cx.linkage.link import Linked, link_study_data
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.schema import ColumnRule, ReadSpec, TableSchema
 from ex_cx.linkage.sources import read_table, shared_path
+from ex_cx.linkage.validation import Location
 from ex_cx.studies.layout import read_json, write_json, write_parquet
 from ex_cx.studies.manifest import file_sha256
 from ex_cx.studies.parameters import DataParameters, base_columns, parse_segment
 from ex_cx.studies.study import LoadedStudy, Study, load_study
-from ex_cx.studies.validation import Location
 
 __all__ = [
     "StoredData",

@@ -13,10 +13,10 @@ from ex_cx.errors import ParameterError, nearest
 from ex_cx.estimation.conventions import Match, Vcov
 from ex_cx.estimation.path_intervals import Interval
 from ex_cx.estimation.path_levels import Moderated, Products
+from ex_cx.linkage.validation import Strict, check, shown, spelled
 from ex_cx.models.compare import COMPARED
 from ex_cx.models.mediation_spec import Structure
 from ex_cx.models.spec import Estimator, PanelSpec, term_name
-from ex_cx.studies.validation import Strict, check, shown, spelled
 
 __all__ = [
     "NOTEBOOKS",

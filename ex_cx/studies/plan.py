@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ex_cx.linkage.validation import Complaint, Location
 from ex_cx.studies.parameters import NOTEBOOKS, DataParameters, parse_parameters
 from ex_cx.studies.study import ExtraRun, LoadedStudy, Study
-from ex_cx.studies.validation import Complaint, Location
 
 __all__ = ["PlannedRun", "folder_name", "plan_runs"]
 

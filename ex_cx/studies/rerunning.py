@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ex_cx.errors import RunError, StudyError
+from ex_cx.linkage.document import Document
+from ex_cx.linkage.validation import check, spelled
 from ex_cx.studies.comparing import estimates_by_term
 from ex_cx.studies.data import store_linked
-from ex_cx.studies.document import Document
 from ex_cx.studies.kernels import execute_notebook, stop_signals_interrupt
 from ex_cx.studies.layout import read_json
 from ex_cx.studies.manifest import decisive_parts, differences
@@ -20,7 +21,6 @@ from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.preparing import link_unchanging, notebook_path
 from ex_cx.studies.records import brief_results, start_manifest
 from ex_cx.studies.study import ExtraRun, LoadedStudy, Study
-from ex_cx.studies.validation import check, spelled
 from ex_cx.studies.verifying import read_manifest
 
 __all__ = ["rerun_report", "result_differences"]

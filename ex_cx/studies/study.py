@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from ex_cx.errors import StudyError, nearest
+from ex_cx.linkage.document import Document, read_document
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.schema import ReadSpec, SourceSpec
-from ex_cx.studies.document import Document, read_document
+from ex_cx.linkage.validation import Complaint, Location, Strict, check, shown, spelled
 from ex_cx.studies.parameters import NOTEBOOKS
-from ex_cx.studies.validation import Complaint, Location, Strict, check, shown, spelled
 
 __all__ = ["DataSection", "ExtraRun", "LoadedStudy", "Roles", "Study", "load_study"]
 

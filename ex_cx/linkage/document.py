@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ex_cx.errors import StudyError
-from ex_cx.studies.validation import Location
+from ex_cx.linkage.validation import Location
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
 
 __all__ = ["Document", "read_document"]
 
+LARGEST = 2**20
+"""Bytes; a longer file is a mistake, or made to keep the reader busy."""
 _NULL = re.compile(r"~|null|Null|NULL|")
 _TRUE = re.compile(r"true|True|TRUE")
 _FALSE = re.compile(r"false|False|FALSE")
@@ -52,12 +54,12 @@ class Document:
         return self.name if line is None else f"{self.name}, line {line}"
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, kind: str = "study") -> Document:
     r"""Read a YAML 1.2 file whose top is a mapping.
 
     `NO`, `007`, `12:30` and `2024-01-31` stay text; only `true` and `false`, plain decimal
     numbers and `null` become something else (a number of more than 18 digits is a float). Keys are
-    always text.
+    always text. `kind` is what messages call the file: a `study` file, or a `mapping` file.
 
     Raises
     ------
@@ -71,29 +73,31 @@ def read_document(path: Path) -> Document:
     >>> read_document(path).data
     {'country': 'NO', 'shift': '12:30', 'units': ['007', 7]}
     """
-    node = _compose(path)
+    node = _compose(path, kind)
     if node is None:
-        raise StudyError(f"{path.name} is empty. A study file begins with `study: <name>`.")
+        raise StudyError(f"{path.name} is empty. A {kind} file begins with `{kind}: <name>`.")
     lines: dict[Location, int] = {}
     try:
-        data = _Reader(path.name, lines).value(node, ())
+        data = _Reader(path.name, kind, lines).value(node, ())
     except RecursionError:
-        raise StudyError(f"{path.name} is nested too deeply to be a study file.") from None
+        raise StudyError(f"{path.name} is nested too deeply to be a {kind} file.") from None
     if not isinstance(data, dict):
         raise StudyError(f"{path.name} must hold `key: value` pairs at its top.")
     return Document(name=path.name, data=data, lines=lines)
 
 
-def _compose(path: Path) -> Node | None:
+def _compose(path: Path, kind: str) -> Node | None:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
+        if path.stat().st_size > LARGEST:
+            raise StudyError(f"{path.name} is larger than {LARGEST:,} bytes: no {kind} file is.")
         text = path.read_bytes().decode("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
-        raise StudyError(f"There is no study file {path}. Check the path.") from None
+        raise StudyError(f"There is no {kind} file {path}. Check the path.") from None
     except IsADirectoryError:
-        raise StudyError(f"{path} is a folder; name the study file inside it.") from None
+        raise StudyError(f"{path} is a folder; name the {kind} file inside it.") from None
     except UnicodeDecodeError as error:
         raise StudyError(
             f"{path.name} is not UTF-8 text (byte {error.start}). Save it as UTF-8."
@@ -101,7 +105,7 @@ def _compose(path: Path) -> Node | None:
     try:
         return YAML(typ="safe", pure=True).compose(text)
     except RecursionError:
-        raise StudyError(f"{path.name} is nested too deeply to be a study file.") from None
+        raise StudyError(f"{path.name} is nested too deeply to be a {kind} file.") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -113,8 +117,8 @@ def _compose(path: Path) -> Node | None:
 class _Reader:
     """Turns composed nodes into values, noting lines as it goes."""
 
-    def __init__(self, name: str, lines: dict[Location, int]) -> None:
-        self.name, self.lines, self.seen = name, lines, set[int]()
+    def __init__(self, name: str, kind: str, lines: dict[Location, int]) -> None:
+        self.name, self.kind, self.lines, self.seen = name, kind, lines, set[int]()
 
     def value(self, node: Node, location: Location) -> Any:
         from ruamel.yaml.nodes import MappingNode, ScalarNode
@@ -155,14 +159,15 @@ class _Reader:
         if id(node) in self.seen:
             raise StudyError(
                 f"{self.name}: the part anchored on line {line} is used again by an alias (*). "
-                "Study files hold no aliases; write the value out."
+                f"{self.kind.capitalize()} files hold no aliases; write the value out."
             )
         self.seen.add(id(node))
         prefix, _, short = str(node.tag).rpartition(":")
         if prefix != "tag:yaml.org,2002" or short not in _PLAIN_TAGS:
             raise StudyError(
-                f"{self.name}, line {line}: the tag {node.tag} is not allowed. Study files hold "
-                "text, numbers, true and false, lists and mappings only."
+                f"{self.name}, line {line}: the tag {node.tag} is not allowed. "
+                f"{self.kind.capitalize()} files hold text, numbers, true and false, lists and "
+                "mappings only."
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ex_cx.errors import StudyError
-from ex_cx.studies.document import read_document
+from ex_cx.linkage.document import read_document
 
 
 @pytest.fixture
