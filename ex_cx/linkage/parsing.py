@@ -14,6 +14,7 @@ from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = [
     "as_text",
+    "beyond_floats",
     "detect_decimal",
     "is_text",
     "parse_dates",
@@ -24,6 +25,8 @@ __all__ = [
 _IDENTIFIER = r"^[+-]?0[\dxX]|^[+-]?\d{19,}$"
 _COMMA_NUMBER = r"^[+-]?\d+(,\d+)?$"
 _THOUSANDS = r"^[+-]?[1-9]\d{0,2}(,\d{3})+$"
+EXACT_FLOATS = 2**53
+"""Whole numbers up to this one are all different as floats."""
 _CLOCK = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?"
 _ZONE = r"(?:Z|[+-]\d{2}:?\d{2})?"
 _FORMS = {
@@ -72,7 +75,8 @@ def _one_text(value: Any) -> str:
 def parse_numbers(column: pd.Series, decimal: str = ".") -> pd.Series | None:
     """The numbers that a text column holds, or None if one of its values is not a number.
 
-    Identifiers are not numbers: a leading zero (`007`) or more than 18 digits.
+    Identifiers are not numbers: a leading zero (`007`) or more than 18 digits, nor are whole
+    numbers above 2^53 in a column with blanks: floats would make neighbours equal.
 
     >>> parse_numbers(pd.Series(["1,5", "2"], dtype="str"), ",").tolist()
     [1.5, 2.0]
@@ -94,9 +98,27 @@ def parse_numbers(column: pd.Series, decimal: str = ".") -> pd.Series | None:
             continue
         if _any(pc.match_substring_regex(text, _IDENTIFIER)):
             return None
+        if beyond_floats(numbers):
+            return None
         values = numbers.to_numpy(zero_copy_only=False)
         return pd.Series(values, index=column.index, name=column.name)
     return None
+
+
+def beyond_floats(numbers: Any) -> bool:
+    """Are these whole numbers with blanks, which become floats, too large to stay apart as such?
+
+    >>> import pyarrow as pa
+    >>> beyond_floats(pa.array([2**53 + 1, None])), beyond_floats(pa.array([2**53 + 1]))
+    (True, False)
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_integer(numbers.type) or not numbers.null_count:
+        return False
+    ends = pc.min_max(numbers).as_py()
+    return any(end is not None and abs(end) > EXACT_FLOATS for end in ends.values())
 
 
 def to_numbers(column: pd.Series) -> pd.Series:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ex_cx.errors import SourceError, nearest, some
 from ex_cx.linkage.cells import Cells, check_header
-from ex_cx.linkage.parsing import as_text
+from ex_cx.linkage.parsing import as_text, beyond_floats
 from ex_cx.linkage.wording import counted
 
 __all__ = ["excel_cells", "parquet_cells"]
@@ -44,6 +44,9 @@ def parquet_cells(name: str, content: bytes) -> Cells:
             f"{name!r} has {counted(len(raw), 'column')} of bytes, not text ({some(raw)}). Export "
             "them as text."
         )
+    for at, column in enumerate(table.columns):
+        if beyond_floats(column):  # identifiers
+            table = table.set_column(at, table.schema[at].name, column.cast(pa.string()))
     frame = table.rename_columns(names).to_pandas(date_as_object=False, ignore_metadata=True)
     for field, column in zip(table.schema, names, strict=True):
         if pa.types.is_decimal(field.type):

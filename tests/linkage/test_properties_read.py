@@ -151,3 +151,22 @@ def test_numbers_of_a_typed_file_stay_apart_as_text(values):
     assert text.isna().tolist() == [value is None for value in values]
     seen = {value for value in values if value is not None}
     assert text.nunique() == len(seen)
+
+
+@quick(40)
+@given(
+    values=st.lists(st.integers(-(2**63), 2**63 - 1) | st.none(), min_size=1, max_size=9).filter(
+        any
+    ),
+    kind=st.sampled_from(["csv", "parquet"]),
+)
+def test_large_identifiers_stay_apart_beside_blanks(values, kind):
+    """As floats 9007199254740992 and ...993 are one number, and two customers one."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"t.{kind}")
+        table = pd.DataFrame({"id": pd.array(values, dtype="Int64"), "x": "a"})
+        table.to_parquet(path) if kind == "parquet" else table.to_csv(path, index=False)
+        for stated in ([], ["id"]):
+            text = as_text(read_table(path, text=stated).frame["id"])
+            expected = [None if value is None else str(value) for value in values]
+            assert text.astype(object).where(text.notna(), None).tolist() == expected
