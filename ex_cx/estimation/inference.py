@@ -273,10 +273,11 @@ def bootstrap_counts(n_clusters: int, n_draws: int, rng: np.random.Generator) ->
     """
     counts = np.empty((n_draws, n_clusters))
     step = max((1 << 15) // n_clusters, 1)
+    first = np.arange(step, dtype=np.uint32)[:, None] * np.uint32(n_clusters)
     for at in range(0, n_draws, step):
         part = counts[at : at + step]
-        drawn = rng.integers(0, n_clusters, size=part.shape)
-        drawn += np.arange(len(part))[:, None] * n_clusters
+        drawn = rng.integers(0, n_clusters, size=part.shape, dtype=np.uint32)
+        drawn += first[: len(part)]
         part.ravel()[:] = np.bincount(drawn.ravel(), minlength=part.size)
     return counts
 
@@ -289,7 +290,8 @@ def percentile_interval(draws: np.ndarray, conf_level: float) -> tuple[np.ndarra
     """
     check_level(conf_level)
     tail = (1 - conf_level) / 2
-    low, high = np.nanquantile(draws, [tail, 1 - tail], axis=0)
+    quantile = np.quantile if np.isfinite(draws).all() else np.nanquantile
+    low, high = quantile(draws, [tail, 1 - tail], axis=0)
     return low, high
 
 

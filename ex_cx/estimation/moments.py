@@ -260,10 +260,15 @@ class ClusterMoments:
             yield values
 
     @cached_property
+    def _upper(self) -> tuple[np.ndarray, np.ndarray]:
+        row, column = np.triu_indices(len(self.rows.columns))
+        return row, column
+
+    @cached_property
     def _stack(self) -> np.ndarray:
         """Per cluster, the upper triangle of A_g then B_g laid flat: shape (G, k(k+1)/2 + T k)."""
         k, t = len(self.rows.columns), self.n_periods
-        upper = np.triu_indices(k)
+        upper = self._upper
         out = np.empty((self.n_clusters, len(upper[0]) + t * k))
         for block in self._blocks():
             stop = block.first_cluster + len(block.clusters.starts)
@@ -279,7 +284,7 @@ class ClusterMoments:
 
     def _unstack(self, stacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         k, t = len(self.rows.columns), self.n_periods
-        upper = np.triu_indices(k)
+        upper = self._upper
         cross = np.empty((len(stacked), k, k))
         cross[:, upper[0], upper[1]] = stacked[:, : len(upper[0])]
         cross[:, upper[1], upper[0]] = stacked[:, : len(upper[0])]

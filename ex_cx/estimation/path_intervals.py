@@ -50,8 +50,8 @@ FEWEST_SOUND = 0.9
 MOST_DRAWS = 1_000_000
 """Draws beyond which more of them are no advice."""
 SHARE = "proportion_mediated"
-DRAW_BLOCK = 512
-"""Draws taken from the generator at a time; part of what makes a seed reproducible."""
+_BLOCK_COUNTS = 1 << 19
+"""Cluster counts held at a time; draws do not depend on it."""
 
 
 def check_draws(n_boot: int, interval: str, rng: object) -> None:
@@ -107,11 +107,16 @@ def bootstrap_jointly(
 ) -> list[np.ndarray]:
     """As `bootstrap_draws` for several moments of the same clusters, which are drawn together."""
     blocks: list[list[np.ndarray]] = [[] for _ in sides]
-    for at in range(0, n_draws, DRAW_BLOCK):
-        counts = bootstrap_counts(sides[0].n_clusters, min(DRAW_BLOCK, n_draws - at), rng)
+    step = _draw_block(sides[0].n_clusters)
+    for at in range(0, n_draws, step):
+        counts = bootstrap_counts(sides[0].n_clusters, min(step, n_draws - at), rng)
         for moments, found in zip(sides, blocks, strict=True):
             found.append(model.compute(moments.cross_products(counts), moments.before))
     return [np.concatenate(found) for found in blocks]
+
+
+def _draw_block(width: int) -> int:
+    return max(_BLOCK_COUNTS // width, 1)
 
 
 def left_out_terms(moments: ClusterMoments, model: PathModel) -> np.ndarray:
@@ -162,8 +167,9 @@ def monte_carlo_jointly(
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
     root = vectors * np.sqrt(np.maximum(values, 0.0)) * scale[:, None]
     blocks: list[list[np.ndarray]] = [[] for _ in sides]
-    for at in range(0, n_draws, DRAW_BLOCK):
-        normal = rng.standard_normal((min(DRAW_BLOCK, n_draws - at), len(coef)))
+    step = _draw_block(len(coef))
+    for at in range(0, n_draws, step):
+        normal = rng.standard_normal((min(step, n_draws - at), len(coef)))
         drawn = np.split(coef + normal @ root.T, len(sides), axis=1)
         for part, found in zip(drawn, blocks, strict=True):
             whole = part
@@ -254,9 +260,10 @@ def blank_shares(table: pd.DataFrame) -> pd.DataFrame:
     The proportion mediated has no standard error and no p-value; it is missing where the interval
     of the total holds zero, and where direct and indirect have opposite signs.
     """
-    terms = list(table["term"])
+    whole = {name: table[name].to_numpy() for name in table}
+    terms = list(whole["term"])
     where = {term: at for at, term in enumerate(terms)}
-    estimate, low, high = (table[name].to_numpy() for name in ("estimate", "conf_low", "conf_high"))
+    estimate, low, high = whole["estimate"], whole["conf_low"], whole["conf_high"]
     share = np.array([term.startswith(SHARE) for term in terms])
     blank = share.copy()
     for at in np.flatnonzero(share):
@@ -265,8 +272,8 @@ def blank_shares(table: pd.DataFrame) -> pd.DataFrame:
         blank[at] = not (clear and 0 <= estimate[at] <= 1)
     hidden = dict.fromkeys(("std_error", "p_value"), share)
     hidden |= dict.fromkeys(("estimate", "conf_low", "conf_high"), blank)
-    return table.assign(
-        **{name: np.where(mask, np.nan, table[name].to_numpy()) for name, mask in hidden.items()}
+    return pd.DataFrame(
+        whole | {name: np.where(mask, np.nan, whole[name]) for name, mask in hidden.items()}
     )
 
 
