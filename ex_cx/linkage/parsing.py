@@ -56,12 +56,16 @@ def as_text(column: pd.Series) -> pd.Series:
     if pd.api.types.is_integer_dtype(column) and not column.hasnans:
         return column.astype("str")
     present = column.notna()
-    if pd.api.types.is_float_dtype(column) and (column[present] % 1 == 0).all():
+    if pd.api.types.is_float_dtype(column) and _all_in_int64(column[present]):
         text = column.astype("Int64").astype("str")
     else:
         text = column.map(_one_text, na_action="ignore").astype("str")
     text = text.str.strip()
     return text.where(present & (text != ""))
+
+
+def _all_in_int64(numbers: pd.Series) -> bool:
+    return bool(((numbers % 1 == 0) & (numbers.abs() < 2.0**63)).all())
 
 
 def _one_text(value: Any) -> str:

@@ -32,6 +32,7 @@ from tests.linkage.companies import (
 LETTERS = st.characters(codec="utf-8", exclude_categories=("Cc", "Cs"))
 CELLS = st.text(LETTERS | st.sampled_from(',;|\t"\n= -'), max_size=8).map(str.strip)
 NUMBERS = st.decimals(-(10**9), 10**9, places=3).map(str)
+NUMBER_OR_NONE = st.one_of(st.integers(-(10**17), 10**17), st.floats(allow_nan=False), st.none())
 FORMS = st.fixed_dictionaries(
     {
         "delimiter": st.sampled_from([",", ";", "\t", "|"]),
@@ -139,18 +140,19 @@ def test_two_parts_of_a_file_hold_its_rows(table, share, form):
 @quick(60)
 @given(
     values=st.lists(
-        st.integers(-(10**17), 10**17) | st.floats(allow_nan=False, width=32) | st.none(),
+        NUMBER_OR_NONE,
         min_size=1,
         max_size=9,
     )
 )
 def test_numbers_of_a_typed_file_stay_apart_as_text(values):
-    """Two identifiers that differ as numbers never become one unit."""
-    column = pd.Series(values, dtype=object)
-    text = as_text(column)
-    assert text.isna().tolist() == [value is None for value in values]
+    """Two identifiers that differ as numbers never become one unit, also beyond 64 bits."""
     seen = {value for value in values if value is not None}
-    assert text.nunique() == len(seen)
+    floats = pd.Series(values, dtype=float)
+    for column, n in ((pd.Series(values, dtype=object), len(seen)), (floats, floats.nunique())):
+        text = as_text(column)
+        assert text.isna().tolist() == [value is None for value in values]
+        assert text.nunique() == n
 
 
 @quick(40)
