@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
     from ex_cx.linkage.check import check_table
     from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
+    from ex_cx.linkage.invariance import WaveInvariance, wave_invariance
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.panel import Panel
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from ex_cx.linkage.selective import compare_lost
     from ex_cx.linkage.sources import read_table
     from ex_cx.linkage.suggest import draft_crosswalk, suggest_from_audit, suggest_matches
+    from ex_cx.linkage.weighting import RakedWeights, rake_weights, weighted_mean
     from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.curve import CurveResult, fit_curve
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
@@ -85,11 +87,13 @@ __all__ = [
     "PrecisionWeights",
     "PromoterResult",
     "PublishedMediation",
+    "RakedWeights",
     "RateMediationResult",
     "RateMediationSpec",
     "RateResult",
     "RateSpec",
     "SourceSpec",
+    "WaveInvariance",
     "aggregation_report",
     "check_guards",
     "check_mediation_confounding",
@@ -128,6 +132,7 @@ __all__ = [
     "pool_estimates",
     "precision_weights",
     "predict_change",
+    "rake_weights",
     "read_crosswalk",
     "read_table",
     "respondents_needed",
@@ -139,6 +144,8 @@ __all__ = [
     "suggest_matches",
     "turning_point",
     "unit_means",
+    "wave_invariance",
+    "weighted_mean",
     "wild_cluster_test",
     "within_bins",
     "within_group_agreement",
@@ -222,6 +229,11 @@ _ROOM = {
     "draft_crosswalk": "ex_cx.linkage.suggest",
     "suggest_from_audit": "ex_cx.linkage.suggest",
     "suggest_matches": "ex_cx.linkage.suggest",
+    "RakedWeights": "ex_cx.linkage.weighting",
+    "rake_weights": "ex_cx.linkage.weighting",
+    "weighted_mean": "ex_cx.linkage.weighting",
+    "WaveInvariance": "ex_cx.linkage.invariance",
+    "wave_invariance": "ex_cx.linkage.invariance",
 }
 
 
