@@ -26,8 +26,16 @@ app = typer.Typer(
 )
 
 Jobs = Annotated[
-    int,
-    typer.Option("--jobs", "-j", min=1, help="Reports made at a time, each in its own process."),
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Reports made at a time, each in its own process; default: 1, on a cluster all.",
+    ),
+]
+OfShard = Annotated[
+    str, typer.Option("--shard", help="i/n: the i-th of n parts; all may run at the same time.")
 ]
 Out = Annotated[Path, typer.Option(help="Folder that receives the reports.")]
 DataRoot = Annotated[
@@ -95,8 +103,13 @@ def run(
     study: Path,
     data_root: DataRoot = None,
     out: Out = Path("runs"),
-    jobs: Jobs = 1,
+    jobs: Jobs = None,
     only: Annotated[str, typer.Option(help="Only runs whose name fits, such as 'med*'.")] = "",
+    shard: OfShard = "",
+    executor: Annotated[str, typer.Option(help="Where runs are made: here, or dask.")] = "here",
+    scheduler: Annotated[
+        str, typer.Option(help="Address of the dask scheduler, such as tcp://host:8786.")
+    ] = "",
     force: Annotated[bool, typer.Option("--force", help="Also what is current.")] = False,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Start no further run after a failure.")
@@ -117,12 +130,13 @@ def run(
             from ex_cx.studies.telling import planned_lines
 
             for line in planned_lines(
-                study, data_root, out, only=only, force=force, as_json=as_json
+                study, data_root, out, only=only, shard=shard, force=force, as_json=as_json
             ):
                 typer.echo(line)
             return
-        from ex_cx.studies.runner import run_study
+        from ex_cx.studies.runner import Executor, run_study
 
+        where = Executor(kind=executor, scheduler=scheduler)
         with narration.narration(sys.stderr if as_json else sys.stdout) as notify:
             outcome = run_study(
                 study,
@@ -130,6 +144,8 @@ def run(
                 out=out,
                 jobs=jobs,
                 only=only,
+                shard=shard,
+                executor=where,
                 force=force,
                 fail_fast=fail_fast,
                 timeout=timeout,
@@ -143,13 +159,19 @@ def run(
 
 @app.command()
 def status(
-    study: Path, data_root: DataRoot = None, out: Out = Path("runs"), as_json: AsJson = False
+    study: Path,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    gather: Annotated[
+        bool, typer.Option("--gather", help="Also write the index and results anew; runs nothing.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Tell of each run whether it is current, stale (and why), failed or missing."""
     from ex_cx.studies.telling import status_lines
 
     with _ending(as_json):
-        for line in status_lines(study, data_root, out, as_json=as_json):
+        for line in status_lines(study, data_root, out, gather=gather, as_json=as_json):
             typer.echo(line)
 
 

@@ -8,11 +8,13 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "FileStamp",
     "code_cells_sha256",
     "decisive_parts",
     "differences",
@@ -51,6 +53,39 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileStamp:
+    """A file's content at one time, and what the system said of it then.
+
+    Attributes
+    ----------
+    sha256 : of its bytes.
+    told : size, time of the last writing and of the last change, both in nanoseconds: as long as
+        they are the same nothing is hashed again.
+    """
+
+    sha256: str
+    told: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, path: Path) -> FileStamp:
+        """The stamp of a file as it is now."""
+        told = _told(path)
+        return cls(sha256=file_sha256(path), told=told)
+
+    def fits(self, path: Path) -> bool:
+        """Is the content still the same?"""
+        try:
+            return _told(path) == self.told or file_sha256(path) == self.sha256
+        except OSError:
+            return False
+
+
+def _told(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def code_cells_sha256(notebook: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 from ex_cx.errors import SourceError, StudyError, some
 from ex_cx.linkage.link import Linked
 from ex_cx.linkage.sources import shared_path
+from ex_cx.studies.claims import Shard
 from ex_cx.studies.data import link_study, segment_values
-from ex_cx.studies.manifest import file_sha256, git_revision
+from ex_cx.studies.manifest import FileStamp, git_revision
 from ex_cx.studies.plan import PlannedRun, plan_runs
 from ex_cx.studies.records import start_manifest
 from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
@@ -24,15 +26,20 @@ __all__ = [
     "notebook_path",
     "prepare_study",
     "runs_asked",
+    "why_not_asked",
 ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A study, its linked rows, and its runs in order with the start of their manifests."""
+    """A study, its linked rows, and its runs in order with the start of their manifests.
+
+    `files` are the data files that were read, as they were then.
+    """
 
     loaded: LoadedStudy
     linked: Linked
+    files: Mapping[Path, FileStamp]
     runs: tuple[tuple[PlannedRun, dict[str, Any]], ...]
 
 
@@ -50,7 +57,7 @@ def prepare_study(path: Path | str, data_root: Path | str = "") -> Prepared:
         usable, or a file changed while it was read.
     """
     loaded = load_study(path)
-    linked = link_unchanging(loaded, data_folder(loaded, data_root))
+    linked, files = link_unchanging(loaded, data_folder(loaded, data_root))
     loaded.refuse(column_complaints(loaded.study, linked.panel.frame.columns))
     runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
     reads = linked.audit.to_dict()["reads"]
@@ -58,7 +65,8 @@ def prepare_study(path: Path | str, data_root: Path | str = "") -> Prepared:
     manifests = [
         start_manifest(loaded, run, notebook_path(run.notebook), reads, revision) for run in runs
     ]
-    return Prepared(loaded=loaded, linked=linked, runs=tuple(zip(runs, manifests, strict=True)))
+    planned = tuple(zip(runs, manifests, strict=True))
+    return Prepared(loaded=loaded, linked=linked, files=files, runs=planned)
 
 
 def notebook_path(name: str) -> Path:
@@ -66,20 +74,35 @@ def notebook_path(name: str) -> Path:
     return shared_path("notebooks", f"{name}.ipynb")
 
 
-def runs_asked(prepared: Prepared, only: str) -> set[str]:
-    """Names of the runs that match the pattern; all without one.
+def runs_asked(prepared: Prepared, only: str = "", shard: Shard | None = None) -> set[str]:
+    """Names of the runs that match the pattern, those of the shard only; all without either.
 
     Raises
     ------
-    StudyError : none does.
+    StudyError : none matches.
+    """
+    left = why_not_asked(prepared, only, shard)
+    return {run.name for run, _ in prepared.runs if run.name not in left}
+
+
+def why_not_asked(prepared: Prepared, only: str = "", shard: Shard | None = None) -> dict[str, str]:
+    """Names of the runs that are left out, and by what.
+
+    Raises
+    ------
+    StudyError : no run matches the pattern.
     """
     names = [run.name for run, _ in prepared.runs]
-    found = {name for name in names if fnmatch.fnmatchcase(name, only or "*")}
-    if not found:
+    fits = {name for name in names if fnmatch.fnmatchcase(name, only or "*")}
+    if not fits:
         raise StudyError(
             f"--only {only!r} matches none of the {len(names)} runs ({some(names)}). Give a "
             "run's name, or a pattern such as 'mediation*'."
         )
+    found = {name: "not asked for (--only)" for name in names if name not in fits}
+    for position, name in enumerate(names):
+        if shard is not None and not shard.holds(position):
+            found[name] = f"another shard's (--shard {shard})"
     return found
 
 
@@ -102,32 +125,35 @@ def input_paths(data: object) -> list[str]:
     return list(dict.fromkeys([*found, *inner]))
 
 
-def link_unchanging(loaded: LoadedStudy, root: Path) -> Linked:
-    """Link a study's sources; the hashes of its files must be the same before and after.
+def link_unchanging(loaded: LoadedStudy, root: Path) -> tuple[Linked, dict[Path, FileStamp]]:
+    """Link a study's sources; the content of its files must be the same before and after.
+
+    Returns
+    -------
+    The linked rows, and the files they come from.
 
     Raises
     ------
     SourceError : a file changed meanwhile. Else what `link_study` raises.
     """
     paths = input_paths(loaded.study.data.model_dump(mode="json"))
-    before = _hashes(paths, root)
+    before = _stamps(paths, root)
     linked = link_study(loaded, root)
-    after = _hashes(paths, root)
-    changed = [name for name, sha256 in before.items() if after.get(name) != sha256]
+    changed = [name for name, stamp in before.items() if not stamp.fits(root / name)]
     if changed:
         raise SourceError(
             f"{len(changed)} of {len(before)} data files changed while they were read "
             f"({some(changed)}). Wait until nothing writes to them, then run again."
         )
-    return linked
+    return linked, {root / name: stamp for name, stamp in before.items()}
 
 
-def _hashes(paths: list[str], root: Path) -> dict[str, str]:
-    """Path -> SHA-256 of every file that is there; what is not there is told by the reading."""
+def _stamps(paths: list[str], root: Path) -> dict[str, FileStamp]:
+    """Path -> stamp of every file that is there; what is not there is told by the reading."""
     found = {}
     for path in paths:
         try:
-            found[path] = file_sha256(root / path)
+            found[path] = FileStamp.of(root / path)
         except (OSError, ValueError):
             continue
     return found

@@ -57,7 +57,7 @@ def rerun_report(
     loaded, run = _study_of(manifest)
     with stop_signals_interrupt(), tempfile.TemporaryDirectory(prefix="ex_cx_rerun-") as place:
         folder = Path(place)
-        linked = link_unchanging(loaded, data_root.absolute())
+        linked, _ = link_unchanging(loaded, data_root.absolute())
         notebook = notebook_path(run.notebook)
         today = start_manifest(loaded, run, notebook, linked.audit.to_dict()["reads"], None)
         stored = store_linked(linked, folder)

@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import datetime as dt
-import threading
-import time
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from ex_cx.errors import ExCxError, RunError
+from ex_cx.errors import RunError, StudyError, nearest
+from ex_cx.studies.claims import Claim, parse_shard
 from ex_cx.studies.data import StoredData, store_linked
-from ex_cx.studies.kernels import execute_notebook, nursery_for, stop_signals_interrupt
-from ex_cx.studies.layout import (
-    building,
-    discard_failed,
-    failed_folder,
-    put_in_place,
-    read_json,
-    working_in,
-    write_bytes,
-    write_json,
-    write_parquet,
-    write_text,
-)
+from ex_cx.studies.executors import Event, made_here
+from ex_cx.studies.gathering import Ending, publish_study
+from ex_cx.studies.kernels import stop_signals_interrupt
+from ex_cx.studies.layout import discard_failed, working_in
+from ex_cx.studies.making import RunRecord, RunSpec, publish_run
+from ex_cx.studies.manifest import FileStamp
 from ex_cx.studies.plan import PlannedRun
-from ex_cx.studies.preparing import notebook_path, prepare_study, runs_asked
-from ex_cx.studies.records import (
-    brief_results,
-    collect_results,
-    finish,
-    hide_places,
-    now,
-    outputs_of,
-    run_log,
-)
-from ex_cx.studies.states import RunState, run_state
-from ex_cx.studies.study import LoadedStudy
+from ex_cx.studies.preparing import Prepared, prepare_study, runs_asked, why_not_asked
+from ex_cx.studies.states import run_state
 
-if TYPE_CHECKING:
-    from ex_cx.studies.nursery import Nursery
-
-__all__ = ["Progress", "RunOutcome", "StudyOutcome", "run_study"]
+__all__ = ["Executor", "PlannedRun", "Progress", "RunOutcome", "StudyOutcome", "run_study"]
 
 Status = Literal["ok", "unchanged", "failed", "not asked", "not started"]
 
@@ -55,8 +33,8 @@ class RunOutcome:
     Attributes
     ----------
     run : what was asked for.
-    status : done now, found unchanged, failed, not asked for (`only`) or not started (after a
-        failure, with `fail_fast`); `reason` says why.
+    status : done now, found unchanged, failed, not asked for (`only`, `shard`) or not started
+        (after a failure, with `fail_fast`); `reason` says why.
     seconds : time it took.
     folder : where its report lies; for a failure, where its notebook and log lie.
     """
@@ -91,13 +69,41 @@ class Progress:
     outcome: RunOutcome | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executor:
+    """Where runs are made.
+
+    Attributes
+    ----------
+    kind : `here`, in kernels of this machine; or `dask`, by the workers of a cluster.
+    scheduler : address of the cluster's scheduler, such as `tcp://host:8786`.
+    """
+
+    kind: str = "here"
+    scheduler: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("here", "dask"):
+            raise StudyError(
+                f"--executor {self.kind!r}: there is no such executor; there are here and dask."
+                f"{nearest(self.kind, ('here', 'dask'))}"
+            )
+        if (self.kind == "dask") != bool(self.scheduler):
+            raise StudyError(
+                "--executor dask and --scheduler ADDRESS belong together; the address is what "
+                "the scheduler told when it was started, such as tcp://host:8786."
+            )
+
+
 def run_study(
     path: Path | str,
     *,
     data_root: Path | str = "",
     out: Path | str = "runs",
-    jobs: int = 1,
+    jobs: int | None = None,
     only: str = "",
+    shard: str = "",
+    executor: Executor | None = None,
     force: bool = False,
     fail_fast: bool = False,
     timeout: float | None = None,
@@ -110,9 +116,13 @@ def run_study(
     path : the study file.
     data_root : folder of its data files; empty means the study file's own folder.
     out : folder that receives `<study>/`; see `StudyOutcome` for what lies there.
-    jobs : runs at a time, each in a kernel of its own.
+    jobs : runs at a time, each in a kernel of its own; None is one here, and as many as there are
+        threads of workers on a cluster.
     only : pattern (`*`, `?`) of the names of runs; the others are left as they are, and the index
         says so. force : make again also what is current.
+    shard : `i/n`, the i-th of n parts of the study; parts may be at work at the same time, also on
+        several machines with `out` on a shared file system. The last one completes the index.
+    executor : where runs are made; None is here.
     fail_fast : after a failure no further run is started.
     timeout : seconds that one run may take.
     notify : called before and after each run, one call at a time.
@@ -120,8 +130,8 @@ def run_study(
     Raises
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : the study or its data are not
-        usable; nothing was run. RunError : the folder cannot be written, or another runner is at
-        work in it. KeyboardInterrupt : stopped. In both cases what is in place is whole.
+        usable; nothing was run. RunError : the folder cannot be written, another runner is at
+        work in it, or a cluster is lost. KeyboardInterrupt : stopped. What is in place is whole.
 
     Notes
     -----
@@ -129,243 +139,129 @@ def run_study(
     decides its result: parameters, input files, the study's data section, the notebook's code,
     ex_cx and the packages beneath. A failed run leaves `<run>.failed/` beside its last good report.
     """
+    part, where = parse_shard(shard), executor or Executor()
     with stop_signals_interrupt():
         prepared = prepare_study(path, data_root)
         folder = Path(out).absolute() / prepared.loaded.study.study
-        asked = runs_asked(prepared, only)
-        with working_in(folder):
+        asked = runs_asked(prepared, only, part)
+        with working_in(folder, part, asked) as claim:
             stored = store_linked(prepared.linked, folder)
-            tasks = [
-                _task(run, manifest, folder, force=force, asked=run.name in asked)
-                for run, manifest in prepared.runs
+            todo = [pair for pair in prepared.runs if pair[0].name in asked]
+            skip = set() if force else _current(folder, todo)
+            specs = [
+                _spec(run, manifest, prepared.files, stored, timeout)
+                for run, manifest in todo
+                if run.name not in skip
             ]
-            todo = [task for task in tasks if task.asked]
-            with nursery_for(sum(not task.skip for task in todo)) as nursery:
-                context = _Context(
-                    loaded=prepared.loaded,
-                    folder=folder,
-                    data=stored,
-                    stop=threading.Event(),
-                    failed=threading.Event() if fail_fast else None,
-                    timeout=timeout,
-                    nursery=nursery,
-                )
-                outcomes = _run_all(context, todo, notify or (lambda progress: None), jobs)
-            return _publish(context, tasks, outcomes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Context:
-    """What all runs of a study share; the nursery makes their kernels, if there is one.
-
-    `failed` is there when the first failure keeps further runs from starting.
-    """
-
-    loaded: LoadedStudy
-    folder: Path
-    data: StoredData
-    stop: threading.Event
-    failed: threading.Event | None
-    timeout: float | None
-    nursery: Nursery | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """A run, the start of its manifest, what lies there of it, and whether to make it."""
-
-    run: PlannedRun
-    manifest: dict[str, Any]
-    state: RunState
-    asked: bool
-    skip: bool
-
-
-def _task(
-    run: PlannedRun, manifest: dict[str, Any], folder: Path, *, force: bool, asked: bool
-) -> _Task:
-    state = run_state(folder / run.name, manifest)
-    skip = state.condition == "current" and not force
-    return _Task(run=run, manifest=manifest, state=state, asked=asked, skip=skip)
-
-
-def _run_all(
-    context: _Context, tasks: list[_Task], notify: Callable[[Progress], None], jobs: int
-) -> tuple[RunOutcome, ...]:
-    """All runs, `jobs` at a time, each in a thread; an interrupt ends them all, then goes on."""
-    telling = threading.Lock()
-
-    def run_and_tell(position: int, task: _Task) -> RunOutcome:
-        progress = Progress(position=position, total=len(tasks), run=task.run.name)
-        with telling:
-            notify(progress)
-        outcome = _run_one(context, task)
-        with telling:
-            notify(replace(progress, outcome=outcome))
-        return outcome
-
-    with concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool:
-        futures = [pool.submit(run_and_tell, i, task) for i, task in enumerate(tasks, start=1)]
-        pending = set(futures)
-        try:
-            while pending:
-                done, pending = concurrent.futures.wait(
-                    pending, timeout=0.1, return_when=concurrent.futures.FIRST_EXCEPTION
-                )
-                for future in done:
-                    future.result()
-        except BaseException:
-            context.stop.set()
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    return tuple(future.result() for future in futures)
-
-
-def _run_one(context: _Context, task: _Task) -> RunOutcome:
-    run, started = task.run, time.monotonic()
-    final = context.folder / run.name
-    if task.skip:
-        discard_failed(final)
-        return RunOutcome(run=run, status="unchanged", seconds=0.0, folder=final)
-    if context.failed is not None and context.failed.is_set():
-        reason = "another run failed before it (--fail-fast)"
-        return RunOutcome(run=run, status="not started", seconds=0.0, folder=final, reason=reason)
-    manifest = task.manifest | {"started": now()}
-    with building(context.folder, run.name) as folder:
-        try:
-            manifest["peak_memory_bytes"] = _execute(context, task, folder)
-            manifest |= finish("ok", started)
-            _complete(context, manifest, folder, final)
-        except Exception as error:
-            if context.failed is not None:
-                context.failed.set()
-            reason = (
-                str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
+            events = _events(where, specs, claim, jobs=jobs, fail_fast=fail_fast)
+            tell = notify or (lambda progress: None)
+            ended = _run_all([run for run, _ in todo], skip, folder, events, tell)
+            left = why_not_asked(prepared, only, part)
+            every = tuple(
+                ended.get(run.name) or _left(run, folder, left.get(run.name))
+                for run, _ in prepared.runs
             )
-            manifest |= finish("failed", started) | {"reason": reason}
-            return _keep_failure(run, manifest, folder, final)
-    return RunOutcome(run=run, status="ok", seconds=manifest["wall_seconds"], folder=final)
-
-
-def _execute(context: _Context, task: _Task, folder: Path) -> int | None:
-    """Run the notebook; the most memory it took."""
-    places = {"panel_path": str(context.data.panel), "run_dir": str(folder)}
-    parameters = {**task.run.given, **places}
-    peak = execute_notebook(
-        notebook_path(task.run.notebook),
-        folder / "notebook.ipynb",
-        parameters,
-        context.stop,
-        context.nursery,
-        context.timeout,
-    )
-    if not (folder / "result.json").is_file():
-        raise RunError(
-            f"The notebook {task.run.notebook} ended without a report: it wrote no result.json."
-        )
-    return peak
-
-
-def _complete(context: _Context, manifest: dict[str, Any], folder: Path, final: Path) -> None:
-    """Manifest, log and page; then everything is put in place at once."""
-    from ex_cx.reporting.page import notebook_body, render_page
-
-    executed = folder / "notebook.ipynb"
-    result = read_json(folder / "result.json") or {}
-    manifest |= {"rows": result.get("counts", {}), "results": brief_results(result)}
-    hide_places(executed, {str(folder): ".", str(context.folder): ".."})
-    manifest["outputs"] = outputs_of(folder)
-    write_json(folder / "manifest.json", manifest)
-    write_text(folder / "run.log", run_log(manifest, executed))
-    page = render_page(folder, manifest, notebook_body(executed))
-    write_text(folder / "report.html", page)
-    put_in_place(folder, final)
-    discard_failed(final)
-
-
-def _keep_failure(
-    run: PlannedRun, manifest: dict[str, Any], folder: Path, final: Path
-) -> RunOutcome:
-    """Notebook so far, manifest and log, beside the last good report, which stays."""
-    executed = folder / "notebook.ipynb"
-    kept = failed_folder(final)
-    write_json(folder / "manifest.json", manifest)
-    write_text(folder / "run.log", run_log(manifest, executed))
-    put_in_place(folder, kept)
-    return RunOutcome(
-        run=run,
-        status="failed",
-        seconds=manifest["wall_seconds"],
-        folder=kept,
-        reason=manifest["reason"],
-    )
-
-
-def _publish(
-    context: _Context, tasks: list[_Task], outcomes: tuple[RunOutcome, ...]
-) -> StudyOutcome:
-    """results.parquet, results.xlsx and index.html over all current reports, failures on top."""
-    from ex_cx.reporting.index import render_index
-
-    ended = {outcome.run.name: outcome for outcome in outcomes}
-    every = tuple(ended.get(task.run.name) or _not_asked(context, task) for task in tasks)
-    made = {o.run.name for o in outcomes if o.status in ("ok", "unchanged")}
-    left = {
-        task.run.name
-        for task, outcome in zip(tasks, every, strict=True)
-        if task.state.condition == "current" and outcome.status in ("not asked", "not started")
-    }
-    good = [(o.run, context.folder / o.run.name) for o in every if o.run.name in made | left]
-    study = context.loaded.study
-    head = {"study": study.study, "title": study.title or study.study}
-    _write_results(context.folder, head, good)
-    cards = [
-        _card(context, task, outcome, current=outcome.run.name in made | left)
-        for task, outcome in zip(tasks, every, strict=True)
-    ]
-    index = context.folder / "index.html"
-    write_text(index, render_index(head, cards, dated=dt.date.today().isoformat()))
+            index = _publish(prepared, folder, every)
     return StudyOutcome(index=index, runs=every)
 
 
-def _write_results(folder: Path, head: dict[str, str], good: list[tuple[PlannedRun, Path]]) -> None:
-    """The tidy rows of the good runs as Parquet, and with their tables as a workbook."""
-    from ex_cx.reporting.workbook import study_provenance, study_workbook
+def _current(folder: Path, todo: Sequence[tuple[PlannedRun, Mapping[str, Any]]]) -> set[str]:
+    """Names of the runs whose report is of all that decides it today."""
+    states = [run_state(folder / run.name, manifest) for run, manifest in todo]
+    return {state.run for state in states if state.condition == "current"}
 
-    results = collect_results(head["study"], good)
-    write_parquet(folder / "results.parquet", results)
-    reports = {run.name: read_json(place / "result.json") or {} for run, place in good}
-    manifests = {run.name: read_json(place / "manifest.json") or {} for run, place in good}
-    write_bytes(
-        folder / "results.xlsx",
-        study_workbook(results, reports, study_provenance(head, manifests)),
+
+def _spec(
+    run: PlannedRun,
+    manifest: Mapping[str, Any],
+    files: Mapping[Path, FileStamp],
+    stored: StoredData,
+    timeout: float | None,
+) -> RunSpec:
+    return RunSpec(
+        run=run.name,
+        notebook=run.notebook,
+        given=dict(run.given),
+        manifest=manifest,
+        study_dir=stored.panel.parent,
+        panel=stored.panel,
+        files={**files, stored.panel: FileStamp.of(stored.panel)},
+        timeout=timeout,
     )
 
 
-def _not_asked(context: _Context, task: _Task) -> RunOutcome:
-    reason = "not asked for (--only)"
-    folder = context.folder / task.run.name
-    return RunOutcome(run=task.run, status="not asked", seconds=0.0, folder=folder, reason=reason)
+def _events(
+    where: Executor, specs: Sequence[RunSpec], claim: Claim, *, jobs: int | None, fail_fast: bool
+) -> Generator[Event]:
+    if where.kind == "dask":
+        try:
+            from ex_cx.studies.scattered import made_on_dask
+        except ModuleNotFoundError as error:
+            raise RunError(
+                f"--executor dask needs the package {error.name}: pip install 'ex-cx[dask]', here "
+                "and where the workers are."
+            ) from error
+        return made_on_dask(
+            specs, address=where.scheduler, lock=claim.lock, most=jobs, fail_fast=fail_fast
+        )
+    return made_here(specs, jobs=jobs or 1, fail_fast=fail_fast)
 
 
-def _card(context: _Context, task: _Task, outcome: RunOutcome, *, current: bool) -> dict[str, Any]:
-    """What the index says of one run; a failed one points at its last good report, if any."""
-    run = outcome.run
-    page = context.folder / run.name / "report.html"
-    report = read_json(page.with_name("result.json"))
-    note = ""
-    if outcome.status in ("not asked", "not started"):
-        there = "; ".join([task.state.condition, *task.state.why])
-        note = f"{outcome.reason.capitalize()}; what lies here: {there}."
-    return {
-        "name": run.name,
-        "notebook": run.notebook.replace("_", " "),
-        "segment": run.segment.replace("=", " "),
-        "status": outcome.status,
-        "current": current,
-        "reason": outcome.reason,
-        "note": note,
-        "href": f"{run.name}/report.html" if page.is_file() and report else "",
-        "report": report,
-        "labels": dict(context.loaded.study.labels),
+def _run_all(
+    runs: Sequence[PlannedRun],
+    skip: set[str],
+    folder: Path,
+    events: Generator[Event],
+    tell: Callable[[Progress], None],
+) -> dict[str, RunOutcome]:
+    """What became of each run that was not left out; each is put in place as soon as it is made."""
+    said = {
+        run.name: Progress(position=at, total=len(runs), run=run.name)
+        for at, run in enumerate(runs, start=1)
     }
+    ended: dict[str, RunOutcome] = {}
+    for run in (run for run in runs if run.name in skip):
+        discard_failed(folder / run.name)
+        ended[run.name] = RunOutcome(
+            run=run, status="unchanged", seconds=0.0, folder=folder / run.name
+        )
+        tell(said[run.name])
+        tell(replace(said[run.name], outcome=ended[run.name]))
+    todo = [run for run in runs if run.name not in skip]
+    with contextlib.closing(events):  # an interrupt here ends them all
+        for event in events:
+            run = todo[event.position]
+            if event.record is not None:
+                ended[run.name] = _put(run, event.record, folder)
+            tell(replace(said[run.name], outcome=ended.get(run.name)))
+    return ended
+
+
+def _put(run: PlannedRun, record: RunRecord, folder: Path) -> RunOutcome:
+    return RunOutcome(
+        run=run,
+        status=record.status,
+        seconds=record.manifest["wall_seconds"],
+        folder=publish_run(record, folder / run.name),
+        reason=record.manifest.get("reason", ""),
+    )
+
+
+def _left(run: PlannedRun, folder: Path, why: str | None) -> RunOutcome:
+    """A run that was not asked for, or not begun since another one failed."""
+    return RunOutcome(
+        run=run,
+        status="not asked" if why else "not started",
+        seconds=0.0,
+        folder=folder / run.name,
+        reason=why or "another run failed before it (--fail-fast)",
+    )
+
+
+def _publish(prepared: Prepared, folder: Path, outcomes: Sequence[RunOutcome]) -> Path:
+    endings = {
+        outcome.run.name: Ending(status=outcome.status, reason=outcome.reason)
+        for outcome in outcomes
+        if outcome.status != "not asked" or "--shard" not in outcome.reason
+    }
+    return publish_study(prepared, folder, endings)

@@ -7,26 +7,41 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ex_cx.studies.preparing import prepare_study, runs_asked
+from ex_cx.studies.claims import parse_shard
+from ex_cx.studies.gathering import gather_study
+from ex_cx.studies.narration import short
+from ex_cx.studies.preparing import prepare_study, why_not_asked
 from ex_cx.studies.states import study_state, unplanned
 
 __all__ = ["planned_lines", "status_lines"]
 
 
 def status_lines(
-    study: Path, data_root: Path | None, out: Path, *, as_json: bool = False
+    study: Path,
+    data_root: Path | None,
+    out: Path,
+    *,
+    gather: bool = False,
+    as_json: bool = False,
 ) -> Iterator[str]:
     """One line a run with its condition and why, then counts; or one JSON document.
+
+    Parameters
+    ----------
+    gather : write the index and the results over what lies there first, and tell where.
 
     Raises
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
+    RunError : nothing to gather, or it cannot be written.
     """
     prepared = prepare_study(study, data_root or "")
+    index = gather_study(prepared, out) if gather else None
     states = study_state(prepared, out)
     others = [path.name for path in unplanned(prepared, out)]
     if as_json:
         whole = {"runs": [state.to_dict() for state in states], "not in the study": others}
+        whole |= {"index": str(index)} if index else {}
         yield json.dumps(whole, indent=2, ensure_ascii=False)
         return
     for state in states:
@@ -35,6 +50,8 @@ def status_lines(
     yield from (f"other    {name}: the study does not ask for it" for name in others)
     counts = Counter(state.condition for state in states)
     yield ", ".join(f"{n} {condition}" for condition, n in counts.items()) + "."
+    if index:
+        yield short(index)
 
 
 def planned_lines(
@@ -43,6 +60,7 @@ def planned_lines(
     out: Path,
     *,
     only: str = "",
+    shard: str = "",
     force: bool = False,
     as_json: bool = False,
 ) -> Iterator[str]:
@@ -53,7 +71,7 @@ def planned_lines(
     StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
     """
     prepared = prepare_study(study, data_root or "")
-    asked = runs_asked(prepared, only)
+    left = why_not_asked(prepared, only, parse_shard(shard))
     found = []
     for state in study_state(prepared, out):
         why = "; ".join(state.why)
@@ -66,8 +84,8 @@ def planned_lines(
         would = "run" if force or state.condition != "current" else "skip"
         if force and state.condition == "current":
             reason = "current, but --force"
-        if state.run not in asked:
-            would, reason = "leave", f"not asked for (--only); {reason}"
+        if state.run in left:
+            would, reason = "leave", f"{left[state.run]}; {reason}"
         found.append({**state.to_dict(), "would": would, "reason": reason})
     if as_json:
         yield json.dumps({"dry_run": True, "runs": found}, indent=2, ensure_ascii=False)

@@ -12,7 +12,7 @@ import pytest
 
 from ex_cx.reporting.report import Report, write_report_parts
 from ex_cx.results import TIDY
-from ex_cx.studies import runner
+from ex_cx.studies import executors, making
 
 STUDY = """\
 study: small
@@ -115,6 +115,6 @@ def notebooks(monkeypatch):
             write_report_parts(stub_report(self.answer), parameters["run_dir"])
 
     stub = Stub()
-    monkeypatch.setattr(runner, "execute_notebook", stub)
-    monkeypatch.setattr(runner, "nursery_for", lambda n_runs: contextlib.nullcontext())
+    monkeypatch.setattr(making, "execute_notebook", stub)
+    monkeypatch.setattr(executors, "nursery_for", lambda n_runs: contextlib.nullcontext())
     return stub

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import RunError, SourceError, StudyError
-from ex_cx.studies import layout, preparing, runner
+from ex_cx.studies import gathering, layout, making, preparing
 from ex_cx.studies.kernels import execute_notebook
 from ex_cx.studies.narration import Tally
 from ex_cx.studies.preparing import prepare_study
@@ -148,7 +148,7 @@ def test_status_tells_code_versions_failures_and_what_is_gone(
     monkeypatch.undo()
     notebooks.answer = RunError("no <rows>")
     study_file(more="grid: {lag: [0, 3]}\n")
-    monkeypatch.setattr(runner, "execute_notebook", notebooks)
+    monkeypatch.setattr(making, "execute_notebook", notebooks)
     run_study(study, out=out)
     found = json.loads("".join(status_lines(study, None, out, as_json=True)))
     assert [(r["run"], r["status"], r["reason"]) for r in found["runs"]] == [
@@ -213,7 +213,8 @@ def test_a_full_disk_is_told_and_the_last_good_report_stays(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path, text)
 
-    monkeypatch.setattr(runner, "write_text", full)
+    monkeypatch.setattr(making, "write_text", full)
+    monkeypatch.setattr(gathering, "write_text", full)
     monkeypatch.setattr(layout, "write_text", full)
     changed = study_file(more="defaults: {conf_level: 0.9}\n")
     if part == "report.html":  # there is room for the log of the failure

@@ -19,7 +19,7 @@ from ex_cx import PanelSpec, fit_panel
 from ex_cx.errors import RunError, StudyError
 from ex_cx.linkage.sources import shared_path
 from ex_cx.results import TIDY
-from ex_cx.studies import kernels, runner
+from ex_cx.studies import kernels, making
 from ex_cx.studies.data import open_data
 from ex_cx.studies.parameters import PanelRegressionParameters
 from ex_cx.studies.runner import run_study
@@ -141,7 +141,7 @@ def test_a_failed_run_stops_no_other_and_keeps_the_last_good_report(
 
 
 def test_a_notebook_without_a_report_is_a_failure(study_file, tmp_path, notebooks, monkeypatch):
-    monkeypatch.setattr(runner, "execute_notebook", lambda *given: None)
+    monkeypatch.setattr(making, "execute_notebook", lambda *given: None)
     outcome = run_study(study_file(), out=tmp_path)
     (run,) = outcome.runs
     assert run.reason == (

@@ -1,0 +1,74 @@
+"""Runs made in threads of this process, each with a kernel of its own; `scattered` is for clusters.
+
+An executor takes specs and gives back what happens to them, as it happens.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import queue
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+from ex_cx.studies.kernels import nursery_for
+from ex_cx.studies.making import RunRecord, RunSpec, make_run
+
+__all__ = ["Event", "made_here"]
+
+BEAT = 0.1
+"""Seconds between two looks, so that an interrupt is noticed at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """The run at this position has begun, or (with a record) has ended."""
+
+    position: int
+    record: RunRecord | None = None
+
+
+def made_here(
+    specs: Sequence[RunSpec], *, jobs: int = 1, fail_fast: bool = False
+) -> Generator[Event]:
+    """Make runs, `jobs` at a time; close the iterator to end what is going on.
+
+    Parameters
+    ----------
+    fail_fast : nothing is begun after a failure; what was not begun has no event.
+
+    Raises
+    ------
+    OSError : a record could not be stored.
+    """
+    stop, failed = threading.Event(), threading.Event()
+    events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+
+    def one(position: int) -> None:
+        if stop.is_set() or failed.is_set():
+            return
+        events.put(Event(position=position))
+        record = make_run(specs[position], stop, nursery)
+        if fail_fast and record.status == "failed":
+            failed.set()
+        events.put(Event(position=position, record=record))
+
+    with (
+        nursery_for(len(specs)) as nursery,
+        concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool,
+    ):
+        try:
+            pending = {pool.submit(one, position) for position in range(len(specs))}
+            while pending:
+                done, pending = concurrent.futures.wait(
+                    pending, timeout=BEAT, return_when=concurrent.futures.FIRST_COMPLETED
+                )
+                while not events.empty():
+                    yield events.get()
+                for future in done:
+                    future.result()
+            while not events.empty():
+                yield events.get()
+        finally:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
