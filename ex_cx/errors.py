@@ -25,6 +25,10 @@ __all__ = [
 ]
 
 
+LONGEST_SHOWN = 100
+"""Letters of one value in a message; a cell that holds a whole page is cut in its middle."""
+
+
 class ExCxError(Exception):
     """Base of every error that ex_cx raises on purpose."""
 
@@ -82,11 +86,17 @@ def nearest(name: str, options: Iterable[str]) -> str:
 
 
 def some(values: Iterable[object], most: int = 3) -> str:
-    """The first few of `values`, and how many more there are.
+    """The first few of `values`, and how many more there are; of a long one its two ends.
 
     >>> some(["R0A", "RXA", "RYJ", "R1F"])
     "'R0A', 'RXA', 'RYJ' and 1 more"
+    >>> some(["a" * 500 + "z"]) == repr("a" * 60 + "..." + "a" * 19 + "z")
+    True
     """
     shown = list(values)
-    head = ", ".join(repr(str(value)) for value in shown[:most])
+    head = ", ".join(repr(_shortened(str(value))) for value in shown[:most])
     return f"{head} and {len(shown) - most} more" if len(shown) > most else head
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:60]}...{text[-20:]}"

@@ -65,7 +65,8 @@ def as_text(column: pd.Series) -> pd.Series:
 
 
 def _all_in_int64(numbers: pd.Series) -> bool:
-    return bool(((numbers % 1 == 0) & (numbers.abs() < 2.0**63)).all())
+    wide = numbers.astype(float)
+    return bool(((wide % 1 == 0) & (wide.abs() < 2.0**63)).all())
 
 
 def _one_text(value: Any) -> str:
