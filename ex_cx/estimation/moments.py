@@ -164,7 +164,8 @@ class ClusterMoments:
         if rows.absorbs_unit and net:
             means, mass = _unit_means(values, units, weights)
             between = means**2 @ mass
-            values -= np.repeat(means, units.lengths, axis=1)
+            for line, mean in zip(values, means, strict=True):  # one at a time stays in cache
+                line -= np.repeat(mean, units.lengths)
         weighted = values if weights is None else values * weights
         clusters = self._clusters.of(first, last)
         return _Block(int(first), slice(start, stop), values, weighted, between, units, clusters)
@@ -215,10 +216,11 @@ class ClusterMoments:
             residual, weighted = self._residuals(block, contrast)
             rss += float(residual @ weighted)
             stop = block.first_cluster + len(block.clusters.starts)
-            scores = np.add.reduceat(block.values * weighted, block.clusters.starts, axis=1).T
+            scores = out[block.first_cluster : stop]
+            for at, line in enumerate(block.values):
+                scores[:, at] = np.add.reduceat(line * weighted, block.clusters.starts)
             if self.rows.periods is not None:
-                scores = scores - self._by_period(block, weighted) @ self.period_coef
-            out[block.first_cluster : stop] = scores
+                scores -= self._by_period(block, weighted) @ self.period_coef
         return out, rss
 
     def _residuals(self, block: _Block, contrast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,8 @@ class Overlap:
         step = max((1 << 17) // self._t, 1)
         for at in range(0, len(self._rows.unit_starts), step):
             block = self._unit_periods(at, at + step)
-            pairs += block.T @ (block / block.sum(axis=1, keepdims=True))
+            block /= np.sqrt(block.sum(axis=1, keepdims=True))
+            pairs += block.T @ block
         return pairs
 
     def _sparse_pairs(self) -> np.ndarray:
