@@ -9,7 +9,7 @@ BENCH := .venv-bench
 # Bytecode written once makes every later start two to three times faster.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
 
-.PHONY: help demo lab test check format bench calibrate soak picture clean
+.PHONY: help demo lab test check format bench calibrate soak fuzz picture clean
 
 help:
 	@echo "make demo       a full study on the embedded data; prints where index.html lies"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench      time against the peers; writes docs/benchmarks.md"
 	@echo "make calibrate  bias and coverage over 1,000 simulated panels"
 	@echo "make soak       kill a batch at random moments, 100 times; N=5 for five"
+	@echo "make fuzz       malformed files for 10 minutes; MINUTES=60 for an hour"
 	@echo "make picture    docs/report.png from the demo's report (needs Chromium)"
 	@echo "make clean      remove the environments, the runs and the caches"
 
@@ -48,6 +49,9 @@ calibrate: $(VENV)/.test
 
 soak: $(VENV)/.test
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/soak.py $(or $(N),100)
+
+fuzz: $(VENV)/.test
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.fuzz $(or $(MINUTES),10)
 
 picture: $(VENV)/.test
 	$(BIN)/python docs/picture.py
