@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ex_cx.linkage.check import check_table
     from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
     from ex_cx.linkage.invariance import WaveInvariance, wave_invariance
+    from ex_cx.linkage.exportfile import ExportMapping, read_mapping
+    from ex_cx.linkage.exportmap import apply_mapping
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.panel import Panel
@@ -74,6 +76,7 @@ __all__ = [
     "DynamicResult",
     "DynamicSpec",
     "DynamicTerm",
+    "ExportMapping",
     "LagResult",
     "MeasureSpec",
     "MediationResult",
@@ -95,6 +98,7 @@ __all__ = [
     "SourceSpec",
     "WaveInvariance",
     "aggregation_report",
+    "apply_mapping",
     "check_guards",
     "check_mediation_confounding",
     "check_mediation_guards",
@@ -134,6 +138,7 @@ __all__ = [
     "predict_change",
     "rake_weights",
     "read_crosswalk",
+    "read_mapping",
     "read_table",
     "respondents_needed",
     "slope_regions",
@@ -221,6 +226,9 @@ _ROOM = {
     "wild_cluster_test": "ex_cx.models.wild",
     "within_bins": "ex_cx.models.compare",
     "within_group_agreement": "ex_cx.linkage.agreement",
+    "ExportMapping": "ex_cx.linkage.exportfile",
+    "apply_mapping": "ex_cx.linkage.exportmap",
+    "read_mapping": "ex_cx.linkage.exportfile",
     "CombineSpec": "ex_cx.linkage.alignspec",
     "CrosswalkSpec": "ex_cx.linkage.alignspec",
     "Crosswalk": "ex_cx.linkage.crosswalk",

@@ -40,6 +40,16 @@ class Flow:
         counting = self.steps[-1][1]
         return replace(self, steps=(*self.steps, (step, counting, before, after, reason)))
 
+    def preceded(self, lost: Sequence[tuple[str, int]]) -> Flow:
+        """The flow with the rows that a mapping left out, by reason, before its first step."""
+        name, counting, n, _, _ = self.steps[0]
+        before = n + sum(rows for _, rows in lost)
+        begun = replace(self, steps=((name, counting, before, before, ""),))
+        for reason, rows in lost:
+            step = ("left out", counting, before, before - rows, reason)
+            begun, before = replace(begun, steps=(*begun.steps, step)), before - rows
+        return replace(self, steps=(*begun.steps, *self.steps[1:]))
+
     def frame(self) -> pd.DataFrame:
         """One row per step."""
         rows = [

@@ -18,9 +18,16 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 
 
 def delimited_cells(
-    name: str, content: bytes, *, encoding: str | None, delimiter: str | None
+    name: str,
+    content: bytes,
+    *,
+    encoding: str | None,
+    delimiter: str | None,
+    above_header: int = 0,
 ) -> Cells:
     """Every cell as text; encoding and delimiter as stated, or as found by looking.
+
+    `above_header` lines are left out before the header.
 
     Raises
     ------
@@ -30,6 +37,8 @@ def delimited_cells(
 
     _check_delimiter(name, delimiter)
     plain, used = _to_utf8(name, content, encoding)
+    if above_header:
+        plain = _without_lines(name, plain, above_header)
     if not plain.strip():
         raise SourceError(f"{name!r} is empty: it holds no text. Export it again.")
     if b"\n" not in plain:
@@ -87,6 +96,19 @@ def _to_utf8(name: str, content: bytes, encoding: str | None) -> tuple[bytes, st
         f"{name!r} is not text: it holds null characters. If it is an Excel or Parquet file, give "
         "it that ending; else state its encoding."
     )
+
+
+def _without_lines(name: str, plain: bytes, n: int) -> bytes:
+    """The text below its first `n` lines."""
+    start = 0
+    for _ in range(n):
+        end = re.compile(rb"\r\n|\r|\n").search(plain, start)
+        if end is None:
+            raise SourceError(
+                f"{name!r} has no {n} lines above a header. Correct `above_header` of its mapping."
+            )
+        start = end.end()
+    return plain[start:]
 
 
 def _check_delimiter(name: str, stated: str | None) -> None:

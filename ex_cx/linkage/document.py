@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ex_cx.errors import StudyError
-from ex_cx.linkage.validation import Location
+from ex_cx.linkage.validation import Complaint, Location, spelled
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import MappingNode, Node, ScalarNode
@@ -52,6 +52,16 @@ class Document:
         """`file` or `file, line n`, to begin a message with."""
         line = self.line(location)
         return self.name if line is None else f"{self.name}, line {line}"
+
+    def listed(self, complaints: Sequence[Complaint]) -> str:
+        """Every complaint with its line: the text of one error."""
+        lines = []
+        for location, text in complaints:
+            name = f"{spelled(location)}: " if location else ""
+            lines.append(f"{self.place(location)}: {name}{text}")
+        if len(lines) == 1:
+            return lines[0]
+        return f"{self.name} has {len(lines)} problems:{''.join(f'{chr(10)}- {x}' for x in lines)}"
 
 
 def read_document(path: Path, kind: str = "study") -> Document:

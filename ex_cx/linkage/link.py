@@ -101,6 +101,17 @@ def _crosswalk(spec: SourceSpec, root: str | Path) -> Crosswalk | None:
 
 def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead:
     """Read the file of a source; units and attributes stay text, known dates are dates."""
+    read = spec.read
+    if spec.mapping is not None:
+        return read_table(
+            Path(root) / spec.path,
+            encoding=read.encoding,
+            delimiter=read.delimiter,
+            decimal=read.decimal,
+            missing=read.missing,
+            sheet=read.sheet,
+            mapping=spec.mapping,
+        )
     dates = [
         column
         for measure in spec.measures.values()
@@ -109,7 +120,6 @@ def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead:
     ]
     if spec.period and dates_needed(spec.frequency) and not spec.is_spells:
         dates.append(spec.period)
-    read = spec.read
     return read_table(
         Path(root) / spec.path,
         encoding=read.encoding,

@@ -131,7 +131,8 @@ def measure_source(
             f"None of the {len(rows):,} rows of {name!r} has a unit and a period inside the window "
             f"({_window(kept, aligned)}). Check the columns, the window and the frequency."
         )
-    flow = kept.flow.step("unit-periods measured", len(measured), counting="unit-periods")
+    begun = kept.flow.preceded(table.lost if isinstance(table, TableRead) else ())
+    flow = begun.step("unit-periods measured", len(measured), counting="unit-periods")
     measured, carried = _carry(measured, spec.carry, kept.last)
     label = spec.respondents or name
     values = [column for column in measured.columns if column not in ("unit", "period")]

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, get_args
 
 from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
+from ex_cx.linkage.exportspec import TableMapping
 
 __all__ = [
     "ColumnRule",
@@ -265,6 +266,7 @@ class SourceSpec:
     min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers and
         standard errors.
     read : how the file is written.
+    mapping : how a system's export becomes a clean table, whose columns all else here names.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -286,6 +288,7 @@ class SourceSpec:
     min_n: int = MIN_N
     min_n_shares: int = MIN_N_SHARES
     read: ReadSpec = ReadSpec()
+    mapping: TableMapping | None = None
 
     def __post_init__(self) -> None:
         if self.frequency not in get_args(Frequency):
@@ -308,6 +311,8 @@ class SourceSpec:
             raise SchemaError(f"The source {self.path!r} needs 'period', its date column.")
         self._check_names()
         self._check_thresholds()
+        if self.mapping is not None:
+            self._check_mapping(self.mapping)
 
     @property
     def is_dated(self) -> bool:
@@ -336,6 +341,18 @@ class SourceSpec:
                     f"{key!r} of {self.path!r} names {unknown[0]!r}, which is none of its columns."
                     f"{nearest(unknown[0], self.columns)}"
                 )
+
+    def _check_mapping(self, mapping: TableMapping) -> None:
+        """Do scales and directions of measures agree with those of the columns they read?"""
+        if self.read.dates or self.read.text or self.read.date_format:
+            raise SchemaError(
+                f"The source {self.path!r} has a mapping, whose `columns` say what is a time and "
+                "what is text. Leave `dates`, `date_format` and `text` out of `read`."
+            )
+        for new, measure in self.measures.items():
+            for column in filter(None, (measure.score, *measure.items)):
+                if column in mapping.columns:
+                    mapping.columns[column].check_measure(new, measure)
 
     def _check_thresholds(self) -> None:
         for name, least in (("min_n", MIN_N), ("min_n_shares", MIN_N_SHARES)):

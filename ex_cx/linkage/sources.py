@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import pandas as pd
 
 from ex_cx.errors import SchemaError, SourceError, nearest, some
 from ex_cx.linkage.cells import Cells
 from ex_cx.linkage.delimited import delimited_cells
+from ex_cx.linkage.exportmap import MappedTable, apply_mapping
+from ex_cx.linkage.exportspec import FileForm, TableMapping
 from ex_cx.linkage.parsing import (
     as_text,
     detect_decimal,
@@ -23,7 +25,10 @@ from ex_cx.linkage.parsing import (
 from ex_cx.linkage.typed import excel_cells, parquet_cells
 from ex_cx.linkage.wording import counted
 
-__all__ = ["ReadReport", "TableRead", "read_table", "shared_path"]
+if TYPE_CHECKING:
+    from ex_cx.linkage.exportfile import ExportMapping
+
+__all__ = ["ReadReport", "TableOpen", "TableRead", "read_table", "shared_path"]
 
 _DELIMITED = (".csv", ".txt", ".tsv")
 _PARQUET = (".parquet", ".pq")
@@ -42,6 +47,7 @@ class ReadReport:
     encoding, delimiter, decimal : as used; empty where the format has none.
     detected : which of the three were found by looking, not stated.
     date_formats : date column -> the form its values were written in.
+    coercions : what a mapping did to how many values, one line each.
     """
 
     name: str
@@ -53,17 +59,33 @@ class ReadReport:
     decimal: str = ""
     detected: tuple[str, ...] = ()
     date_formats: dict[str, str]
+    coercions: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, for JSON."""
-        return {**asdict(self), "detected": list(self.detected)}
+        lists = {"detected": list(self.detected), "coercions": list(self.coercions)}
+        return {**asdict(self), **lists}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableRead:
-    """A table and the report of how it was read. Its row 2 is the first below the header."""
+    """A table and the report of how it was read. Its row 2 is the first below the header.
+
+    With a mapping, `coercions` (column, coercion, values, of) says what was done to how many
+    values, and `lost` how many rows of the file were left out for which reason.
+    """
 
     frame: pd.DataFrame
+    report: ReadReport
+    coercions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    lost: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableOpen:
+    """A table that stays in its database, an Ibis expression, and the report of what it is."""
+
+    table: Any
     report: ReadReport
 
 
@@ -78,6 +100,7 @@ def read_table(
     text: Iterable[str] = (),
     missing: Iterable[str] = (),
     sheet: str | None = None,
+    mapping: TableMapping | ExportMapping | None = None,
 ) -> TableRead:
     """Read a CSV, Parquet or Excel file; what is not stated is detected and reported.
 
@@ -92,6 +115,8 @@ def read_table(
     text : columns that stay text: `007`, `NA` and `NO` are left as they are.
     missing : markers of a missing value in all columns but `text`; a blank always is one.
     sheet : name of the Excel sheet; needed if there are several.
+    mapping : what becomes of a system's export, see `read_mapping`; its columns say which are
+        dates and text, so that `dates`, `date_format` and `text` are not for it.
 
     Returns
     -------
@@ -108,7 +133,19 @@ def read_table(
     """
     file = Path(path)
     content = _read_bytes(file)
-    raw = _raw_table(file, content, encoding=encoding, delimiter=delimiter, sheet=sheet)
+    if mapping is not None:
+        if any((*dates, *text)) or date_format:
+            raise SchemaError(
+                f"{file.name!r} is read by a mapping, whose `columns` say what is a time and what "
+                "is text. Leave `dates`, `date_format` and `text` out."
+            )
+        rules = mapping if isinstance(mapping, TableMapping) else mapping.table
+        stated = {"encoding": encoding, "delimiter": delimiter, "decimal": decimal, "sheet": sheet}
+        given = {key: value for key, value in stated.items() if value is not None}
+        marks = tuple(dict.fromkeys((*rules.file.missing, *missing)))
+        form = replace(rules.file, **given, missing=marks)  # type: ignore[arg-type]
+        return _read_mapped(file, content, replace(rules, file=form))
+    raw = _raw_table(file, content, FileForm(encoding=encoding, delimiter=delimiter, sheet=sheet))
     date_columns, text_columns = tuple(dict.fromkeys(dates)), set(text)
     _check_names(file.name, raw.frame.columns, [*date_columns, *text_columns])
     cells = _without_markers(raw.frame, frozenset(missing), text_columns)
@@ -135,6 +172,41 @@ def read_table(
             date_formats=formats,
         ),
     )
+
+
+def _read_mapped(file: Path, content: bytes, rules: TableMapping) -> TableRead:
+    """The clean table that a mapping makes of the file's cells, and how it came about."""
+    form = rules.file
+    raw = _raw_table(file, content, form)
+    first = form.above_header + form.below_header + 2
+    made = apply_mapping(raw.frame, rules, name=file.name, first_row=first)
+    return TableRead(
+        frame=made.frame,
+        report=ReadReport(
+            name=file.name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            rows=len(raw.frame),
+            columns=len(raw.frame.columns),
+            encoding=raw.encoding,
+            delimiter=raw.delimiter,
+            decimal=made.decimal if raw.guess_numbers else "",
+            detected=_detected(raw, form.encoding, form.delimiter, form.decimal),
+            date_formats=made.date_formats,
+            coercions=_told(made),
+        ),
+        coercions=made.coercions,
+        lost=made.lost,
+    )
+
+
+def _told(made: MappedTable) -> tuple[str, ...]:
+    """The coercions as lines, for records."""
+    lines = [
+        f"{row['column']}: {row['coercion']}, {row['values']:,} of {row['of']:,}"
+        for row in made.coercions.to_dict("records")
+    ]
+    behind = len(made.left_behind)
+    return (*lines, *([f"{counted(behind, 'column')} of the export left behind"] if behind else []))
 
 
 def _typed_columns(
@@ -223,21 +295,32 @@ def _refuse_no_file(file: Path) -> NoReturn:
     )
 
 
-def _raw_table(
-    file: Path, content: bytes, *, encoding: str | None, delimiter: str | None, sheet: str | None
-) -> Cells:
+def _raw_table(file: Path, content: bytes, form: FileForm) -> Cells:
     suffix = file.suffix.lower()
     if suffix in _DELIMITED:
-        raw = delimited_cells(file.name, content, encoding=encoding, delimiter=delimiter)
+        raw = delimited_cells(
+            file.name,
+            content,
+            encoding=form.encoding,
+            delimiter=form.delimiter,
+            above_header=form.above_header,
+        )
     elif suffix in _PARQUET:
+        if form.above_header or form.below_header:
+            raise SchemaError(
+                f"{file.name!r} is Parquet, which has no rows about its header. Leave "
+                "`above_header` and `below_header` out."
+            )
         raw = parquet_cells(file.name, content)
     elif suffix in _EXCEL:
-        raw = excel_cells(file.name, content, sheet)
+        raw = excel_cells(file.name, content, form.sheet, above_header=form.above_header)
     else:
         known = ", ".join((*_DELIMITED, *_PARQUET, *_EXCEL))
         raise SourceError(
             f"{file.name!r} has an ending that is not read. Save it as one of: {known}."
         )
+    if form.below_header:
+        raw = replace(raw, frame=raw.frame.iloc[form.below_header :].reset_index(drop=True))
     if len(raw.frame) == 0:
         raise SourceError(f"{file.name!r} has a header but no rows. Export it again.")
     return raw

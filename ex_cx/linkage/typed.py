@@ -64,8 +64,11 @@ def _is_bytes(kind: Any) -> bool:
     )
 
 
-def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
-    """Cells of one sheet; a column of one kind of value has its type, any other is text."""
+def excel_cells(name: str, content: bytes, sheet: str | None, *, above_header: int = 0) -> Cells:
+    """Cells of one sheet; a column of one kind of value has its type, any other is text.
+
+    `above_header` rows are left out before the header.
+    """
     _refuse_zip_bomb(name, content)
     try:
         book = pd.ExcelFile(io.BytesIO(content))
@@ -88,6 +91,12 @@ def excel_cells(name: str, content: bytes, sheet: str | None) -> Cells:
         ) from error
     if len(cells) == 0:
         raise SourceError(f"The sheet {chosen!r} of {name!r} is empty. Name another sheet.")
+    if len(cells) <= above_header:
+        raise SourceError(
+            f"{name!r} has no {above_header} rows above a header. Correct `above_header` of its "
+            "mapping."
+        )
+    cells = cells.iloc[above_header:].reset_index(drop=True)
     header = ["" if pd.isna(value) else str(value) for value in cells.iloc[0]]
     frame = cells.iloc[1:].reset_index(drop=True).set_axis(check_header(name, header), axis=1)
     return Cells(frame=pd.DataFrame({column: _plain(frame[column]) for column in frame}))

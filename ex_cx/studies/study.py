@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from ex_cx.errors import StudyError, nearest
+from ex_cx.errors import SchemaError, SourceError, StudyError, nearest
 from ex_cx.linkage.document import Document, read_document
+from ex_cx.linkage.exportfile import with_mapping
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.schema import ReadSpec, SourceSpec
-from ex_cx.linkage.validation import Complaint, Location, Strict, check, shown, spelled
+from ex_cx.linkage.validation import Complaint, Location, Strict, check, shown
 from ex_cx.studies.parameters import NOTEBOOKS
 
 __all__ = ["DataSection", "ExtraRun", "LoadedStudy", "Roles", "Study", "load_study"]
@@ -141,7 +142,7 @@ class LoadedStudy:
 
 
 def load_study(path: Path | str) -> LoadedStudy:
-    """Read and check a study file; nothing but the file itself is opened.
+    """Read and check a study file and the mapping files it names; no data file is opened.
 
     Raises
     ------
@@ -151,7 +152,9 @@ def load_study(path: Path | str) -> LoadedStudy:
     """
     where = Path(path).absolute()
     document = read_document(where)
-    study, complaints = check(Study, document.data)
+    content, unusable = _with_mappings(document.data, where.parent)
+    _refuse(document, unusable)
+    study, complaints = check(Study, content)
     _refuse(document, complaints)
     if study is None:
         raise StudyError(f"{document.name} cannot be used.")
@@ -160,16 +163,27 @@ def load_study(path: Path | str) -> LoadedStudy:
     return LoadedStudy(study=study, path=where, document=document)
 
 
+def _with_mappings(
+    content: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], list[Complaint]]:
+    """The content with every `mapping` of a source written out, and what is wrong with them."""
+    data = content.get("data")
+    sources = data.get("sources") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or not isinstance(sources, dict):
+        return dict(content), []
+    found, complaints = dict(sources), list[Complaint]()
+    for name, source in sources.items():
+        if isinstance(source, dict) and isinstance(source.get("mapping"), str | dict):
+            try:
+                found[name] = with_mapping(source, folder)
+            except (SchemaError, SourceError) as error:
+                complaints.append((("data", "sources", name, "mapping"), str(error)))
+    return {**content, "data": {**data, "sources": found}}, complaints
+
+
 def _refuse(document: Document, complaints: list[Complaint]) -> None:
-    lines = []
-    for location, text in complaints:
-        name = f"{spelled(location)}: " if location else ""
-        lines.append(f"{document.place(location)}: {name}{text}")
-    if len(lines) == 1:
-        raise StudyError(lines[0])
-    if lines:
-        listed = "".join(f"\n- {line}" for line in lines)
-        raise StudyError(f"{document.name} has {len(lines)} problems:{listed}")
+    if complaints:
+        raise StudyError(document.listed(complaints))
 
 
 def _data_complaints(study: Study) -> list[Complaint]:
