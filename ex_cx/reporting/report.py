@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import math
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +21,7 @@ from ex_cx.reporting.theme import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MplFigure
 
 __all__ = ["Figure", "Report", "Section", "Table", "draw_figure", "write_report_parts"]
 
@@ -150,14 +152,34 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
     with style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         # The reader's browser has letters that the font measured with lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure.savefig(
-            buffer,
-            format="svg",
-            dpi=160,
-            bbox_inches=None if figure.get_layout_engine() else "tight",
-            metadata={"Date": None},
-        )
+        tight = None if figure.get_layout_engine() else "tight"
+        with _laid_out(figure):
+            figure.savefig(
+                buffer, format="svg", dpi=160, bbox_inches=tight, metadata={"Date": None}
+            )
     return Figure(name=name, svg=_bare(buffer.getvalue(), name), caption=caption, alt=alt)
+
+
+@contextlib.contextmanager
+def _laid_out(figure: MplFigure) -> Iterator[None]:
+    """Within: everything has its place, so that saving need not draw once more to find it."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    canvas, dpi = figure.canvas, figure.dpi
+    try:
+        FigureCanvasSVG(figure)  # letters are measured as they will be drawn
+        figure.set_dpi(FigureCanvasSVG.fixed_dpi)
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+        yield
+    finally:
+        figure.set_layout_engine(engine)
+        figure.set_dpi(dpi)
+        figure.set_canvas(canvas)
 
 
 def _bare(svg: str, name: str) -> str:
