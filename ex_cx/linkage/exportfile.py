@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -78,7 +78,7 @@ class ExportMapping:
         return SourceSpec(path=path, mapping=self.table, **hints)
 
 
-_HINTS = tuple(SourceHints.__dataclass_fields__)
+_HINTS = tuple(each.name for each in fields(SourceHints))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
