@@ -155,9 +155,9 @@ def contact_resolution(
 ) -> np.ndarray:
     """Was a contact the last of its customer for `days` days? 1, 0, or missing; shape (rows,).
 
-    A contact without a customer is missing; so is one in the last `days` before the end of the
-    data that no other has followed yet (right-censored: unknown, not resolved). One that was
-    followed by another is 0 even there.
+    A contact without a customer is missing; so is every one in the last `days` before the end of
+    the data (right-censored), also one that another has followed already: of the last window only
+    repeats can be known, and taking those alone would make every share of it zero.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def contact_resolution(
     gap = np.diff(when[order])
     follows[:-1] = (np.diff(codes[order]) == 0) & (gap <= window)
     open_end = when[order] > when[rows].max() - window
-    resolved[order] = np.where(follows, 0.0, np.where(open_end, np.nan, 1.0))
+    resolved[order] = np.where(open_end, np.nan, np.where(follows, 0.0, 1.0))
     return resolved
 
 

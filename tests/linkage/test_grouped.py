@@ -119,10 +119,24 @@ def test_resolution_looks_seven_days_ahead_within_the_customer():
     assert_array_equal(found, [0, 1, 1, 1, np.nan, np.nan])
 
 
-def test_resolution_in_the_last_window_is_missing_but_a_seen_repeat_is_a_repeat():
-    times = pd.Series(pd.to_datetime(["2024-01-25", "2024-01-30", "2024-01-31"]))
-    found = contact_resolution(pd.Series(["a", "a", "b"]), times)
-    assert_array_equal(found, [0, np.nan, np.nan])
+def test_resolution_in_the_last_window_is_missing_also_where_a_repeat_is_seen():
+    times = pd.Series(pd.to_datetime(["2024-01-20", "2024-01-25", "2024-01-30", "2024-01-31"]))
+    found = contact_resolution(pd.Series(["a", "a", "a", "b"]), times)
+    assert_array_equal(found, [0, np.nan, np.nan, np.nan])
+
+
+def test_resolution_of_a_shorter_file_is_no_worse_in_its_last_days():
+    """Known repeats alone would make the last window's share zero, whatever the file's end."""
+    rng = np.random.default_rng(8)
+    times = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.uniform(0, 60, 4000), "D"))
+    customers = pd.Series(rng.integers(0, 400, 4000).astype(str))
+    long = contact_resolution(customers, times)
+    early = times < times.min() + pd.Timedelta(days=40)
+    short = np.full(4000, np.nan)
+    short[early] = contact_resolution(customers[early], times[early])
+    known = times <= times[early].max() - pd.Timedelta(days=7)
+    assert_array_equal(~np.isnan(short), known)
+    assert_array_equal(short[known], long[known])
 
 
 def test_resolution_does_not_depend_on_row_order():
