@@ -152,12 +152,12 @@ def _compared(row: dict[str, Any], bounds: pd.DataFrame) -> Finding:
     undone = [one for one in possible if _undone(row, one)]
     if undone:
         first = min(undone, key=lambda one: float(one["strength"]))
-        words = f", one {first['strength']:g} times as strong as {first['benchmark']} does it"
+        words = f", one {_times(first['strength'])}as strong as {first['benchmark']} does it"
         return Finding(words, "limits" if first["strength"] <= 1 else "caution")
     words = ""
     if possible:
         most = max(possible, key=lambda one: float(one["strength"]))
-        words = f", one {most['strength']:g} times as strong as {most['benchmark']} leaves it"
+        words = f", one {_times(most['strength'])}as strong as {most['benchmark']} leaves it"
     weakest = bounds[bounds["strength"] == bounds["strength"].min()]
     beyond = weakest.loc[weakest["estimate"].isna(), "benchmark"].tolist()
     if beyond:
@@ -214,3 +214,7 @@ def _placebo(
         large = abs(placebo["standardised"]) >= LARGE_PLACEBO * abs(claimed["standardised"])
         findings.append(Finding(words, "limits" if large else "caution"))
     return together(findings, interval_level(conf_level))
+
+
+def _times(strength: float) -> str:
+    return "" if strength == 1 else f"{strength:g} times "
