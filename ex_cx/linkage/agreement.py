@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
-from ex_cx.linkage.scales import cronbach_alpha
+from ex_cx.linkage.scales import cronbach_alpha, score_scale
 from ex_cx.linkage.schema import MIN_N
 from ex_cx.linkage.wording import counted
 
@@ -232,14 +232,24 @@ def respondents_needed(icc1: float, reliability: float = CUSTOMARY) -> int:
 
 
 def aggregation_report(
-    frame: pd.DataFrame, items: Sequence[str], unit: str, n_options: int
+    frame: pd.DataFrame,
+    items: Sequence[str],
+    unit: str,
+    n_options: int | None,
+    *,
+    min_share: float = 1.0,
+    noun: str = "unit",
 ) -> pd.DataFrame:
     """The evidence for averaging a scale to units, beside the customary cut-offs.
 
     Parameters
     ----------
     frame : one row per respondent; items reverse-keyed already.
-    items, unit : columns. n_options : answer options of an item.
+    items, unit : columns. n_options : answer options of an item; None where answers are no whole
+        numbers, so that agreement has no null to be held against.
+    min_share : share of the items that a respondent must have answered for the score behind the
+        intraclass correlations; alpha and agreement take complete respondents only.
+    noun : what a unit is called in the readings.
 
     Returns
     -------
@@ -257,26 +267,48 @@ def aggregation_report(
     ['ICC(2), reliability of unit means', True]
     """
     _check_columns(frame, [unit, *items])
-    scored = frame.assign(_score=frame[list(items)].mean(axis=1, skipna=False))
-    shares = icc(scored, "_score", unit).iloc[0]
-    rows = [_row("alpha", cronbach_alpha(frame[list(items)]), CUSTOMARY, "")]
+    score = score_scale(frame, items=items, low=0, high=0, min_share=min_share)
+    scored = pd.DataFrame({"score": score, "unit": frame[unit]})
+    shares = icc(scored, "score", "unit").iloc[0]
+    alpha = cronbach_alpha(frame[list(items)])
+    rows = [_row("alpha", alpha, CUSTOMARY, _longer(alpha, len(items)))]
+    rows += [] if n_options is None else _agreement_rows(frame, items, unit, n_options, noun)
+    share = f"{100 * shares['icc1']:.0f} % of an answer's variance is between {noun}s"
+    rows.append(_row("ICC(1)", shares["icc1"], np.nan, share if shares["icc1"] > 0 else "none"))
+    reading = f"{noun}s do not differ: their means hold no information"
+    if 0 < shares["icc1"] < 1:
+        needed = respondents_needed(shares["icc1"])
+        reading = (
+            f"{CUSTOMARY:.2f} needs {needed} respondents a {noun}; there are {shares['k']:.0f}"
+        )
+    rows.append(_row("ICC(2), reliability of unit means", shares["icc2"], CUSTOMARY, reading))
+    return pd.DataFrame(rows)
+
+
+def _agreement_rows(
+    frame: pd.DataFrame, items: Sequence[str], unit: str, n_options: int, noun: str
+) -> list[dict[str, object]]:
     nulls: dict[Null, str] = {"uniform": "uniform null"}
     if n_options in _SLIGHT_SKEW:
         nulls["slight_skew"] = "slightly skewed null"
+    rows = []
     for null, words in nulls.items():
         agreement = within_group_agreement(frame, items, unit, n_options, null)["r_wg"].dropna()
         high = int((agreement >= CUSTOMARY).sum())
-        reading = f"{high} of {counted(len(agreement), 'unit')} reach {CUSTOMARY:.2f}"
+        reading = f"{high} of {counted(len(agreement), noun)} reach {CUSTOMARY:.2f}"
         median = float(agreement.median()) if len(agreement) else np.nan
         rows.append(_row(f"median r_wg(j), {words}", median, CUSTOMARY, reading))
-    share = f"{100 * shares['icc1']:.0f} % of an answer's variance is between units"
-    rows.append(_row("ICC(1)", shares["icc1"], np.nan, share if shares["icc1"] > 0 else "none"))
-    reading = "units do not differ: their means hold no information"
-    if 0 < shares["icc1"] < 1:
-        needed = respondents_needed(shares["icc1"])
-        reading = f"{CUSTOMARY:.2f} needs {needed} respondents a unit; there are {shares['k']:.0f}"
-    rows.append(_row("ICC(2), reliability of unit means", shares["icc2"], CUSTOMARY, reading))
-    return pd.DataFrame(rows)
+    return rows
+
+
+def _longer(alpha: float, k: int) -> str:
+    """How many items like these the customary alpha would need (Spearman-Brown)."""
+    if k < 2 or not np.isfinite(alpha):
+        return "needs two items that vary"
+    if alpha <= 0:
+        return "items do not go together: look for one that was not turned"
+    needed = np.ceil(round(k * CUSTOMARY * (1 - alpha) / (alpha * (1 - CUSTOMARY)), 9))
+    return f"{CUSTOMARY:.2f} needs {counted(int(max(needed, 2)), 'item')} like these; there are {k}"
 
 
 def _row(index: str, value: float, customary: float, reading: str) -> dict[str, object]:

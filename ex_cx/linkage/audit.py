@@ -79,6 +79,8 @@ class LinkAudit:
         values left out because too few of their parts are there.
     strangers : unit, seen_in, lacks, unit_periods: units that not every source knows.
     selective : rows kept and lost compared, as `compare_lost` returns them.
+    scales, waves : may the answers of a scale be averaged, and is it the same in every wave; as
+        `scale_evidence` returns them.
     """
 
     flow: pd.DataFrame
@@ -90,6 +92,8 @@ class LinkAudit:
     combined: pd.DataFrame = field(default_factory=pd.DataFrame)
     strangers: pd.DataFrame = field(default_factory=pd.DataFrame)
     selective: pd.DataFrame = field(default_factory=pd.DataFrame)
+    scales: pd.DataFrame = field(default_factory=pd.DataFrame)
+    waves: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def to_dict(self) -> dict[str, list[dict[str, Any]]]:
         """Plain types, for JSON; `LinkAudit.from_dict` reads them back."""
@@ -131,6 +135,8 @@ _PARTS = {
     "combined": "Which ready columns were combined",
     "strangers": "Units that not every source knows",
     "selective": "Are the rows that were lost different?",
+    "scales": "May the answers of a scale be averaged?",
+    "waves": "Is a scale the same in every wave?",
 }
 
 

@@ -32,6 +32,7 @@ FEWEST = 50
 """Complete respondents below which a wave is not compared: its loadings would be chance."""
 ALIKE, FAIR = 0.95, 0.85
 ACCEPTABLE_CFI, LOST_CFI = 0.90, 0.01
+_SHOWN = ("model", "chi2", "df", "cfi", "rmsea")
 _LEVELS: dict[Level, str] = {
     "scalar": "means of waves may be compared.",
     "metric": "associations may be compared, changes of the mean only with care: an item stands "
@@ -240,18 +241,19 @@ def _model_table(fits: Sequence[GroupFit]) -> pd.DataFrame:
     from scipy.special import chdtrc
 
     rows, held = [], True
-    for before, fit in zip([None, *fits], fits, strict=False):
-        row = {"model": fit.model, "chi2": fit.chi2, "df": fit.df, "cfi": fit.cfi}
-        row |= {"rmsea": fit.rmsea, "chi2_step": np.nan, "df_step": np.nan, "p_step": np.nan}
-        if before is None:
-            row["cfi_step"] = np.nan
+    for at, fit in enumerate(fits):
+        row: dict[str, object] = {name: getattr(fit, name) for name in _SHOWN}
+        more = dict.fromkeys(("chi2_step", "df_step", "p_step", "cfi_step"), np.nan)
+        if at == 0:
             held = fit.cfi >= ACCEPTABLE_CFI
         else:
-            step, more = fit.chi2 - before.chi2, fit.df - before.df
-            row |= {"chi2_step": step, "df_step": more, "p_step": float(chdtrc(more, max(step, 0)))}
-            row["cfi_step"] = fit.cfi - before.cfi
-            held = held and row["cfi_step"] >= -LOST_CFI
-        rows.append(row | {"holds": held})
+            before = fits[at - 1]
+            chi2, df = max(fit.chi2 - before.chi2, 0.0), fit.df - before.df
+            lost = before.cfi - fit.cfi
+            more = {"chi2_step": chi2, "df_step": df, "p_step": float(chdtrc(df, chi2))}
+            more["cfi_step"] = -lost
+            held = held and lost <= LOST_CFI
+        rows.append(row | more | {"holds": held})
     return pd.DataFrame(rows)
 
 

@@ -13,6 +13,7 @@ from ex_cx.errors import LinkError, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.calendar import calendar_codes
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
+from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.panel import Panel
@@ -66,9 +67,11 @@ def link_study_data(
     plan = link or LinkSpec()
     if not sources:
         raise LinkError("There are no sources to link. List at least one under `sources`.")
-    measured = [
-        measure_source(
-            read_source(spec, root),
+    measured, evidence = [], []
+    for name, spec in sources.items():
+        table = read_source(spec, root)
+        source = measure_source(
+            table,
             spec,
             name,
             first=plan.first,
@@ -76,9 +79,13 @@ def link_study_data(
             frequency=plan.frequency,
             crosswalk=_crosswalk(spec, root),
         )
-        for name, spec in sources.items()
-    ]
+        measured.append(source)
+        if isinstance(table, TableRead):
+            evidence.append(scale_evidence(table.frame, spec, name))
     linked = _with_selective(link_sources(measured))
+    scales = ScaleEvidence.joined(evidence)
+    audit = replace(linked.audit, scales=scales.scales, waves=scales.waves)
+    linked = replace(linked, audit=audit)
     return keep_where(derive(linked, plan.derive), plan.where)
 
 

@@ -70,7 +70,7 @@ def moments_of(values: np.ndarray, groups: np.ndarray, n_groups: int) -> GroupMo
     """Moments of complete rows: `values` of shape (rows, k), `groups` from 0 to `n_groups` - 1."""
     n = np.bincount(groups, minlength=n_groups).astype(float)
     means = np.stack([np.bincount(groups, weights=v, minlength=n_groups) for v in values.T], axis=1)
-    means /= n[:, None]
+    means = means / n[:, None]
     rest = values - means[groups]
     k = values.shape[1]
     cov = np.empty((n_groups, k, k))
@@ -176,7 +176,7 @@ def _fit(
         jac=True,
         method="L-BFGS-B",
         bounds=bounds,
-        options={"ftol": 1e-16, "gtol": 1e-10, "maxiter": 5000, "maxfun": 20000, "maxcor": 50},
+        options={"ftol": 1e-16, "gtol": 1e-10, "maxiter": 5000, "maxfun": 20000, "maxcor": 20},
     )
     best = _unpack(found.x, moments, same_loadings, same_intercepts)
     turn = np.sign(best.loadings.sum(axis=1, keepdims=True))

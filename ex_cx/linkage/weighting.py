@@ -182,7 +182,7 @@ def _coded(frame: pd.DataFrame, name: str, known: pd.Series, min_n: int) -> np.n
             f"{counted(missing, 'respondent')} of {len(frame):,} have no {name!r}. Give them a "
             "category of their own with a known count, or leave them out."
         )
-    codes = known.index.get_indexer(frame[name])
+    codes = known.index.get_indexer(pd.Index(frame[name]))
     strange = frame[name][codes < 0].unique()
     if len(strange):
         raise SchemaError(

@@ -18,6 +18,7 @@ from ex_cx.reporting.flow import draw_flow
 from ex_cx.reporting.numbers import capital, count, label, number
 from ex_cx.reporting.plots import plot_coverage, plot_trajectories
 from ex_cx.reporting.report import Figure, Report, Table, draw_figure
+from ex_cx.reporting.scales import scale_guards, scale_sections
 from ex_cx.reporting.tables import neutralise_frame
 
 __all__ = ["audit_report", "draw_coverage", "draw_trajectories", "write_draft_crosswalk"]
@@ -60,10 +61,7 @@ def audit_report(
     waves = len(np.unique(panel.period_codes))
     cells = panel.n_units * waves
     selective = compare_lost(Linked(panel=panel, audit=audit), columns)
-    guards = pd.concat(
-        [_guards(panel, audit, columns, names), _selective_guards(selective, names)],
-        ignore_index=True,
-    )
+    guards = _every_guard(panel, audit, columns, names, selective)
     flow = draw_flow(audit)
     share = 100 * complete.sum() / cells
     return Report(
@@ -90,6 +88,7 @@ def audit_report(
             *_suggestion_table(audit),
         ),
         guards=guards,
+        checks=scale_sections(audit, names),
         limits=(*limits, NOT_SHOWN),
         method=(COUNTING,),
         results=pd.DataFrame(),
@@ -162,6 +161,21 @@ def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
         (f"{share:.0f} %", "of possible unit-periods complete in the study's columns"),
         (count(held), "values withheld because too few people stand behind them"),
     )
+
+
+def _every_guard(
+    panel: Panel,
+    audit: LinkAudit,
+    columns: Sequence[str],
+    names: Mapping[str, str],
+    selective: pd.DataFrame,
+) -> pd.DataFrame:
+    parts = [
+        _guards(panel, audit, columns, names),
+        _selective_guards(selective, names),
+        scale_guards(audit, names),
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _guards(
