@@ -10,6 +10,7 @@ import html
 import itertools
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from importlib.resources import files
@@ -27,6 +28,7 @@ from ex_cx.reporting.theme import themed
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
+    from nbconvert import HTMLExporter
 
 __all__ = ["mathml", "notebook_body", "render_page", "report_body"]
 
@@ -192,7 +194,7 @@ def notebook_body(path: Path | str) -> str:
     notebook shows is not repeated.
     """
     import nbformat
-    from nbconvert import HTMLExporter
+    from nbconvert import TemplateExporter
 
     notebook = nbformat.read(path, as_version=4)
     for cell in notebook.cells:
@@ -200,13 +202,26 @@ def notebook_body(path: Path | str) -> str:
             cell.source = mathml(cell.source, escape=False)
         for output in cell.get("outputs", []):
             _harmless(output)
+    with _ONE_AT_A_TIME:  # HTMLExporter's own would parse the page again, for what is here already
+        body, _ = TemplateExporter.from_notebook_node(_exporter(), notebook)
+    return _named(_demoted(body))
+
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+@cache
+def _exporter() -> HTMLExporter:
+    """Made once: its templates are compiled when they are first used."""
+    from nbconvert import HTMLExporter
+
     exporter = HTMLExporter(
         template_file=str(files("ex_cx.reporting") / "templates" / "notebook.html.j2"),
         exclude_anchor_links=True,
+        optimistic_validation=True,  # once, not around every step that is switched off
     )
     exporter.register_filter("cleaned", cleaned)
-    body, _ = exporter.from_notebook_node(notebook)
-    return _named(_demoted(body))
+    return exporter
 
 
 def _harmless(output: Any) -> None:
