@@ -27,6 +27,8 @@ __all__ = ["Hand", "made_on_dask", "make_there"]
 
 PATIENCE = 60.0
 """Seconds to wait for a scheduler to answer, or for a first worker."""
+ENDING = 10.0
+"""Seconds that kernels on workers have to end when a batch is stopped."""
 LOOK = 1.0
 """Seconds between two looks at which workers there are, and whether the runner lives."""
 
@@ -118,7 +120,14 @@ def made_on_dask(
         finally:
             with contextlib.suppress(OSError, TimeoutError):  # the scheduler is gone
                 client.unregister_worker_plugin(batch)
-                distributed.wait(list(going), timeout=10)
+            _await_ends(list(going))
+
+
+def _await_ends(going: Sequence[distributed.Future[RunRecord]]) -> None:
+    """Give kernels that were told to stop a moment for it."""
+    deadline = time.monotonic() + ENDING
+    while any(not future.done() for future in going) and time.monotonic() < deadline:
+        time.sleep(BEAT)
 
 
 @contextlib.contextmanager

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from ex_cx.errors import RunError, StudyError
+from ex_cx.studies import making
 from ex_cx.studies.claims import is_held, parse_shard
 from ex_cx.studies.gathering import gather_study
-from ex_cx.studies.layout import working_in
+from ex_cx.studies.layout import read_json, working_in
 from ex_cx.studies.preparing import prepare_study
 from ex_cx.studies.runner import run_study
 from ex_cx.studies.telling import planned_lines, status_lines
+from ex_cx.studies.verifying import verify_run
 
 LEVELS = "grid: {conf_level: [0.9, 0.95, 0.99]}\n"
 HERE = "from ex_cx.studies.cli import main; main()"
@@ -164,3 +169,173 @@ def test_two_shards_at_the_same_time_as_programs(study_file, tmp_path):
     assert sorted(pd.read_parquet(folder / "results.parquet")["conf_level"].unique()) == [0.9, 0.95]
     assert hidden(folder) == []
     assert list(status_lines(study, None, tmp_path / "runs"))[-1] == "2 current."
+
+
+# --- data that change, disks that are full, folders that cannot be written
+
+
+def when_run(notebooks, monkeypatch, act) -> None:
+    """Let `act` happen while a notebook is executed."""
+
+    def execute(source, target, parameters, *rest):
+        act()
+        return notebooks(source, target, parameters, *rest)
+
+    monkeypatch.setattr(making, "execute_notebook", execute)
+
+
+def test_a_data_file_that_changes_while_a_run_goes_on_fails_it(
+    study_file, tmp_path, notebooks, monkeypatch
+):
+    study, out = study_file(), tmp_path / "runs"
+    report = run_study(study, out=out).runs[0].folder / "report.html"
+    good = report.read_bytes()
+    study_file(more="defaults: {conf_level: 0.9}\n")
+
+    def append() -> None:
+        with study.with_name("panel.csv").open("a") as file:
+            file.write("T99,2024-01,North,1,2,3,4\n")
+
+    when_run(notebooks, monkeypatch, append)
+    (run,) = run_study(study, out=out).runs
+    assert run.status == "failed"
+    assert run.reason == (
+        "1 of 2 data files changed while the study ran ('panel.csv'), so that nothing of this run "
+        "was published. Run again when nothing writes to them."
+    )
+    assert report.read_bytes() == good
+    assert not (run.folder / "report.html").exists()
+    assert "results" not in read_json(run.folder / "manifest.json")
+    assert hidden(out / "small") == []
+    when_run(notebooks, monkeypatch, lambda: None)
+    assert statuses(run_study(study, out=out)) == ["ok"]
+
+
+def test_a_file_that_is_written_again_with_the_same_bytes_has_not_changed(
+    study_file, tmp_path, notebooks, monkeypatch
+):
+    panel = study_file().with_name("panel.csv")
+    when_run(notebooks, monkeypatch, lambda: panel.write_bytes(panel.read_bytes()))
+    assert statuses(run_study(study_file(), out=tmp_path / "runs")) == ["ok"]
+
+
+@pytest.mark.parametrize("change", ["replaced", "removed"])
+def test_a_stored_panel_that_is_replaced_fails_the_run(
+    study_file, tmp_path, notebooks, monkeypatch, change
+):
+    stored = tmp_path / "small" / "panel.parquet"
+    acts = {"replaced": lambda: stored.write_bytes(b"other"), "removed": stored.unlink}
+    when_run(notebooks, monkeypatch, acts[change])
+    (run,) = run_study(study_file(), out=tmp_path).runs
+    assert run.reason.startswith("1 of 2 data files changed while the study ran ('panel.parquet')")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that makes a file system of so many kB, or changes it; needs root."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if sys.platform != "linux" or os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root can mount a small file system")
+
+    def mount(options: str) -> bool:
+        what = "remount," if os.path.ismount(place) else ""
+        command = ["mount", "-t", "tmpfs", "-o", what + options, "tmpfs", str(place)]
+        return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+    if not mount("size=64k"):
+        pytest.skip("no file system can be mounted here")
+    yield place, mount
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.parametrize("room", [4, 16, 28, 40, 64, 96, 128])
+def test_a_disk_that_is_full_at_any_moment_leaves_whole_runs(
+    study_file, small_disk, notebooks, room
+):
+    disk, mount = small_disk
+    assert mount(f"size={room}k")
+    study, folder = study_file(more=LEVELS), disk / "small"
+    try:
+        outcome = run_study(study, out=disk)
+        full = any("No space left" in run.reason for run in outcome.runs) or outcome.exit_code == 0
+    except RunError as error:
+        full = "The reports cannot be stored in" in str(error) and "No space left" in str(error)
+    assert full
+    for left in folder.glob("[!.]*/"):
+        if left.suffix != ".failed":
+            assert verify_run(left)[1]
+        assert read_json(left / "manifest.json") is not None
+    assert hidden(folder) == []
+    whole = {left.name for left in folder.glob(f"{RUN}*/report.html")}
+    assert mount("size=8m")
+    asked = len(notebooks.asked)
+    again = run_study(study, out=disk)
+    assert again.exit_code == 0
+    assert len(notebooks.asked) - asked == statuses(again).count("ok") <= 3 - len(whole)
+
+
+def test_a_folder_that_is_read_only_is_told_and_still_can_be_looked_at(
+    study_file, small_disk, notebooks
+):
+    disk, mount = small_disk
+    assert mount("size=8m")
+    study = study_file(more=LEVELS)
+    run_study(study, out=disk, only="*0-95*")
+    before = {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()}
+    assert mount("ro")
+    with pytest.raises(RunError, match=r"cannot be stored in .*: Read-only file system"):
+        run_study(study, out=disk)
+    assert {path: path.read_bytes() for path in disk.rglob("*") if path.is_file()} == before
+    assert list(status_lines(study, None, disk))[-1] == "2 missing, 1 current."
+    assert mount("rw")
+    assert sorted(statuses(run_study(study, out=disk))) == ["ok", "ok", "unchanged"]
+    assert hidden(disk / "small") == []
+
+
+# --- processes that are killed, and two at a time
+
+
+def program(study: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", HERE, "run", str(study), "--out", str(out), *more]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(found, seconds: float = 120.0):
+    """What `found` gives once it is not empty."""
+    deadline = time.monotonic() + seconds
+    while not (value := found()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return value
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_after_a_killed_runner_only_what_is_missing_is_made(study_file, tmp_path):
+    study, out = study_file(more=LEVELS), tmp_path / "runs"
+    runner = program(study, out)
+    assert wait_for(lambda: list(out.glob("small/panel_regression*/report.html")))
+    runner.kill()
+    runner.communicate()
+    made = {page.parent.name: page.stat().st_ino for page in out.glob("small/*/report.html")}
+    assert all(verify_run(out / "small" / name)[1] for name in made)
+    assert 1 <= len(made) < 3
+    outcome = run_study(study, out=out)
+    assert statuses(outcome).count("unchanged") == len(made)
+    assert statuses(outcome).count("ok") == 3 - len(made)
+    assert {name: (out / "small" / name / "report.html").stat().st_ino for name in made} == made
+    assert hidden(out / "small") == []
+
+
+@LOCKS
+def test_of_two_runners_of_one_study_one_is_told_to_wait(study_file, tmp_path):
+    study, out = study_file(), tmp_path / "runs"
+    first = program(study, out)
+    assert wait_for(lambda: list(out.glob("small/.building-*")))
+    second = program(study, out)
+    said = second.communicate(timeout=200)
+    assert second.returncode == 2, said
+    assert said[1].startswith(f"RunError: Another ex-cx is at work in {out / 'small'}.")
+    assert first.communicate(timeout=200)[1] == ""
+    assert first.returncode == 0
+    assert verify_run(out / "small" / RUN)[1]
+    assert hidden(out / "small") == []
