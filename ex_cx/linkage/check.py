@@ -16,9 +16,9 @@ from ex_cx.linkage.wording import counted, some_rows
 if TYPE_CHECKING:
     import pandera.pandas as pandera
 
-__all__ = ["check_table"]
+__all__ = ["REMEDY", "check_table", "limits", "limits_in_words"]
 
-_REMEDY = {
+REMEDY = {
     "are not numbers": "Correct them, or list the marker of missing values under `missing`.",
     "are infinite": "Correct or blank them.",
     "are not among the allowed ones": "Correct the spelling, or allow them.",
@@ -123,11 +123,8 @@ def _checks(
         tests["are not numbers"] = lambda _: typed.notna() | absent
         tests["are infinite"] = lambda _: ~np.isinf(typed)
     if rule.low is not None or rule.high is not None:
-        low = -np.inf if rule.low is None else rule.low
-        high = np.inf if rule.high is None else rule.high
-        between = f"at least {low:g}" if high == np.inf else f"{low:g} to {high:g}"
-        within = typed.between(low, high) | typed.isna() | np.isinf(typed)
-        tests[f"are not {between}"] = lambda _: within
+        within = typed.between(*limits(rule)) | typed.isna() | np.isinf(typed)
+        tests[f"are not {limits_in_words(rule)}"] = lambda _: within
     if rule.allowed:
         tests["are not among the allowed ones"] = lambda _: typed.isin(rule.allowed) | absent
     if rule.required:
@@ -137,12 +134,26 @@ def _checks(
     ]
 
 
+def limits(rule: ColumnRule) -> tuple[float, float]:
+    """The least and the greatest number that is right."""
+    return (
+        -np.inf if rule.low is None else rule.low,
+        np.inf if rule.high is None else rule.high,
+    )
+
+
+def limits_in_words(rule: ColumnRule) -> str:
+    """Such as "1 to 5", or "at least 0"."""
+    low, high = limits(rule)
+    return f"at least {low:g}" if high == np.inf else f"{low:g} to {high:g}"
+
+
 def _line(cells: pd.Series, what: str, index: np.ndarray) -> str:
     index = np.sort(index)
     shown = (
         "" if what == "are missing" else f"; first: {some(cells.iloc[index].astype(str).unique())}"
     )
-    remedy = _REMEDY.get(what, "Correct them, or state the range that is right.")
+    remedy = REMEDY.get(what, "Correct them, or state the range that is right.")
     return (
         f"{cells.name!r}: {len(index):,} of {len(cells):,} values {what} "
         f"({some_rows(index + 2)}{shown}). {remedy}"

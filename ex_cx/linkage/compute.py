@@ -203,11 +203,9 @@ def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def measure_spells(
-    rows: pd.DataFrame, spec: SourceSpec, name: str, first: int | None, last: int | None
+    rows: pd.DataFrame, spec: SourceSpec, name: str, first: int, last: int
 ) -> tuple[pd.DataFrame, Counts]:
     """Attrition or retention per unit and period of the window `first` to `last` (positions)."""
-    if first is None or last is None or last < first:
-        raise SchemaError(f"The window of {name!r} ends before it starts. Correct first and last.")
     dates = next(iter(spec.measures.values()))
     start = _from_first(rows[dates.hire or dates.start], spec, name, first)
     end = _from_first(rows[dates.exit or dates.end], spec, name, first)

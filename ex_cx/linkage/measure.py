@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,25 +15,23 @@ from ex_cx.linkage.check import check_table
 from ex_cx.linkage.combine import refuse_repeated, take_columns
 from ex_cx.linkage.compute import Counts, definition, measure_rows, measure_spells
 from ex_cx.linkage.crosswalk import Crosswalk
+from ex_cx.linkage.database import Taken, fetch_rows, measure_table
 from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
     MISSING,
     check_coarser,
-    dates_needed,
     full_periods,
     period_label,
     period_position,
     period_positions,
     period_values,
 )
-from ex_cx.linkage.schema import ColumnRule, Frequency, MeasureSpec, SourceSpec, TableSchema
-from ex_cx.linkage.sources import ReadReport, TableRead
+from ex_cx.linkage.rules import need_window, refuse_long, source_rules, spell_dates
+from ex_cx.linkage.schema import Frequency, SourceSpec
+from ex_cx.linkage.sources import ReadReport, TableOpen, TableRead
 from ex_cx.linkage.wording import counted, some_rows
 
-__all__ = ["MeasuredSource", "measure_source", "source_rules"]
-
-MOST_PERIODS = 100_000
-"""A longer calendar is taken for a mistake: it is eleven years of hours."""
+__all__ = ["MeasuredSource", "measure_source"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +88,7 @@ class _Kept:
 
 
 def measure_source(
-    table: TableRead | pd.DataFrame,
+    table: TableRead | TableOpen | pd.DataFrame | Any,
     spec: SourceSpec,
     name: str,
     *,
@@ -103,7 +101,8 @@ def measure_source(
 
     Parameters
     ----------
-    table : a file as read, or a frame; it is not changed.
+    table : a file as read, or a frame; it is not changed. Or rows in a database: as `open_table`
+        gives them, or any Ibis table; they are grouped there, and only groups come back.
     name : what messages and the audit call the source.
     first, last : window used where the spec states none; rows outside it are counted and left out.
     frequency : of the panel, where it is coarser than the source's own. Measures are computed from
@@ -117,41 +116,87 @@ def measure_source(
         of an attribute.
     """
     aligned = _aligned(spec, name, frequency)
-    raw = table.frame if isinstance(table, TableRead) else table
-    file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
-    rows = check_table(raw, source_rules(spec, f"{name}{file}"))
-    kept = _known_rows(rows, aligned, name, _edges(spec, aligned, name, first, last))
-    if spec.columns:
-        refuse_repeated(kept.rows, spec, name)
-    if spec.crosswalk is not None or crosswalk is not None:
-        kept = _mapped(kept, spec, name, crosswalk)
-    measured, counts, incomplete = _measured(kept, spec, aligned, name)
+    edges = _edges(spec, aligned, name, first, last)
+    if isinstance(table, TableRead | pd.DataFrame):
+        taken, mapping = _from_rows(table, spec, aligned, name, edges, crosswalk)
+    else:
+        taken, mapping = _from_database(table, spec, aligned, name, edges, crosswalk)
+    measured, last_one = taken.frame, edges[1]
     if len(measured) == 0:
         raise LinkError(
-            f"None of the {len(rows):,} rows of {name!r} has a unit and a period inside the window "
-            f"({_window(kept, aligned)}). Check the columns, the window and the frequency."
+            f"None of the {taken.n_rows:,} rows of {name!r} has a unit and a period inside the "
+            f"window ({_window(edges, aligned)}). Check the columns, the window and the frequency."
         )
-    begun = kept.flow.preceded(table.lost if isinstance(table, TableRead) else ())
+    begun = taken.flow.preceded(table.lost if isinstance(table, TableRead) else ())
     flow = begun.step("unit-periods measured", len(measured), counting="unit-periods")
-    measured, carried = _carry(measured, spec.carry, kept.last)
-    label = spec.respondents or name
+    measured, carried = _carry(measured, spec.carry, last_one)
     values = [column for column in measured.columns if column not in ("unit", "period")]
     period = period_values(measured["period"].to_numpy(), aligned.frequency)
     return MeasuredSource(
         name=name,
         frame=measured.assign(period=period.array),
         frequency=aligned.frequency,
-        attributes=_attributes(kept.rows, spec, name),
-        provenance=dict.fromkeys(values, label),
-        definitions=_definitions(spec, aligned, incomplete),
+        attributes=_attributes(taken.attributes, spec, name),
+        provenance=dict.fromkeys(values, spec.respondents or name),
+        definitions=_definitions(spec, aligned, taken.incomplete),
         flow=flow,
-        suppressed=_suppressed(counts),
+        suppressed=_suppressed(taken.counts),
         carried=carried,
-        report=table.report if isinstance(table, TableRead) else None,
-        crosswalk=kept.mapping,
-        combined=_combined(spec, incomplete, len(measured)),
+        report=table.report if isinstance(table, TableRead | TableOpen) else None,
+        crosswalk=mapping,
+        combined=_combined(spec, taken.incomplete, len(taken.frame)),
         crosswalk_report=None if crosswalk is None else crosswalk.report,
     )
+
+
+Edges = tuple[int | None, int | None]
+
+
+def _from_rows(
+    table: TableRead | pd.DataFrame,
+    spec: SourceSpec,
+    aligned: SourceSpec,
+    name: str,
+    edges: Edges,
+    crosswalk: Crosswalk | None,
+) -> tuple[Taken, pd.DataFrame]:
+    """What is measured of rows in memory, and what the crosswalk did."""
+    raw = table.frame if isinstance(table, TableRead) else table
+    file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
+    rows = check_table(raw, source_rules(spec, f"{name}{file}"))
+    kept = _known_rows(rows, aligned, name, edges)
+    if spec.columns:
+        refuse_repeated(kept.rows, spec, name)
+    if spec.crosswalk is not None or crosswalk is not None:
+        kept = _mapped(kept, spec, name, crosswalk)
+    measured, counts, incomplete = _measured(kept, spec, aligned, name)
+    taken = Taken(
+        frame=measured,
+        counts=counts,
+        incomplete=incomplete,
+        flow=kept.flow,
+        attributes=kept.rows,
+        n_rows=len(rows),
+    )
+    return taken, kept.mapping
+
+
+def _from_database(
+    table: Any,
+    spec: SourceSpec,
+    aligned: SourceSpec,
+    name: str,
+    edges: Edges,
+    crosswalk: Crosswalk | None,
+) -> tuple[Taken, pd.DataFrame]:
+    """The same of rows in a database; of ready columns, or under a crosswalk, they are fetched."""
+    rows = table.table if isinstance(table, TableOpen) else table
+    file = f" ({table.report.name})" if isinstance(table, TableOpen) else ""
+    schema = source_rules(spec, f"{name}{file}")
+    if spec.columns or spec.crosswalk is not None or crosswalk is not None:
+        fetched = fetch_rows(rows, schema, spec)
+        return _from_rows(fetched, spec, aligned, name, edges, crosswalk)
+    return measure_table(rows, schema, aligned, name, edges), pd.DataFrame()
 
 
 def _measured(
@@ -162,45 +207,9 @@ def _measured(
         found, lost = take_columns(kept.rows, kept.shares, spec, name, frequency=aligned.frequency)
         return found, {}, lost
     if spec.is_spells:
-        return *measure_spells(kept.rows, aligned, name, kept.first, kept.last), {}
+        window = need_window((kept.first, kept.last), name)
+        return *measure_spells(kept.rows, aligned, name, *window), {}
     return *measure_rows(kept.rows, kept.position, aligned, kept.shares), {}
-
-
-def source_rules(spec: SourceSpec, name: str) -> TableSchema:
-    """What the table of a source must hold for its spec to be computed."""
-    rules = {spec.unit: ColumnRule(name=spec.unit, kind="text")}
-    if spec.period and not spec.is_spells:
-        dated = dates_needed(spec.frequency) or spec.period in spec.read.dates
-        rules[spec.period] = ColumnRule(name=spec.period, kind="date" if dated else "number")
-    for column in spec.attributes.values():
-        rules.setdefault(column, ColumnRule(name=column, kind="text"))
-    typed = {*spec.read.text, *spec.read.dates}
-    for new, column in spec.columns.items():
-        if column not in typed and column not in rules:
-            low, high = spec.ranges.get(new, (None, None))
-            rules[column] = ColumnRule(name=column, low=low, high=high)
-    for weight in filter(None, (each.by for each in spec.combine.values())):
-        rules[weight] = ColumnRule(name=weight, low=0)
-    for measure in spec.measures.values():
-        for column, kind in measure.columns().items():
-            low, high = _limits(measure, column)
-            rule = ColumnRule(name=column, kind=kind, low=low, high=high)
-            if rules.setdefault(column, rule).kind != kind:
-                raise SchemaError(
-                    f"{name!r} uses the column {column!r} as {rules[column].kind} and as {kind}. "
-                    "Name another column for one of the two."
-                )
-    return TableSchema(name=name, columns=tuple(rules.values()))
-
-
-def _limits(measure: MeasureSpec, column: str) -> tuple[float | None, float | None]:
-    if measure.metric == "nps":
-        return 0, 10
-    if column in (measure.denominator, measure.weight):
-        return 0, None
-    if measure.metric in ("occupancy", "aht") and column == measure.numerator:
-        return 0, None
-    return measure.low, measure.high
 
 
 def _aligned(spec: SourceSpec, name: str, frequency: Frequency | Literal[""]) -> SourceSpec:
@@ -269,11 +278,7 @@ def _known_rows(
     keep = rows[spec.unit].notna().to_numpy()
     flow = flow.lose(keep, "no unit")
     if spec.is_spells:
-        if start is None or end is None:
-            raise SchemaError(
-                f"The source {name!r} counts people or accounts from their dates, so it needs the "
-                "first and last period that the file covers in full. State `first` and `last`."
-            )
+        start, end = need_window(window, name)
         early, late, undated = _spell_bounds(rows, spec, name, start, end)
         flow = flow.lose(keep := keep & ~undated, "no start date")
         flow = flow.lose(keep := keep & ~early, "ended before the window")
@@ -286,17 +291,10 @@ def _known_rows(
         flow = flow.lose(keep := keep & (position >= start), "before the window")
     if end is not None:
         flow = flow.lose(keep := keep & (position <= end), "after the window")
-    _check_span(position[keep], rows[spec.period][keep], spec, name)
-    return _Kept(rows=rows[keep], position=position[keep], flow=flow, first=start, last=end)
-
-
-def _check_span(position: np.ndarray, written: pd.Series, spec: SourceSpec, name: str) -> None:
-    """A calendar of very many periods comes from a mistyped date, or the wrong frequency."""
-    if len(position) and int(position.max()) - int(position.min()) >= MOST_PERIODS:
-        raise SchemaError(
-            f"{name!r} runs over more than {MOST_PERIODS:,} periods of one {spec.frequency} (from "
-            f"{written.min()} to {written.max()}). Correct the dates, or state `first` and `last`."
-        )
+    inside = position[keep]
+    if len(inside):
+        refuse_long(int(inside.min()), int(inside.max()), spec.frequency, name)
+    return _Kept(rows=rows[keep], position=inside, flow=flow, first=start, last=end)
 
 
 def _edge(text: str | int, spec: SourceSpec, name: str, which: str) -> int | None:
@@ -309,13 +307,7 @@ def _spell_bounds(
     rows: pd.DataFrame, spec: SourceSpec, name: str, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which spells are over before the window, begin after it, or have no start date."""
-    spells = {(m.hire or m.start, m.exit or m.end) for m in spec.measures.values()}
-    if len(spells) > 1:
-        raise SchemaError(
-            f"The measures of {name!r} use {len(spells)} pairs of start and end dates. List the "
-            "file as a source for each."
-        )
-    start_name, end_name = spells.pop()
+    start_name, end_name = spell_dates(spec, name)
     wrong = np.flatnonzero(rows[end_name] < rows[start_name])
     if len(wrong):
         raise SchemaError(
@@ -328,12 +320,10 @@ def _spell_bounds(
     return (end < first) & (end != MISSING) & ~undated, (start > last) & ~undated, undated
 
 
-def _window(kept: _Kept, spec: SourceSpec) -> str:
-    edges = [
-        "open" if edge is None else period_label(edge, spec.frequency)
-        for edge in (kept.first, kept.last)
-    ]
-    return " to ".join(edges)
+def _window(edges: Edges, spec: SourceSpec) -> str:
+    return " to ".join(
+        "open" if edge is None else period_label(edge, spec.frequency) for edge in edges
+    )
 
 
 def _carry(measured: pd.DataFrame, periods: int, last: int | None) -> tuple[pd.DataFrame, int]:
