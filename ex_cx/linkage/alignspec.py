@@ -21,7 +21,9 @@ class CrosswalkSpec:
     path : CSV, Parquet or Excel file below the data root, one line per mapping.
     unit, target : its columns of the source's unit and of the panel's unit; both stay text.
     valid_from : column of the first day (or month, quarter, year) on which the line holds.
-    valid_to : column of the last one, included; blank, or no such column: until further notice.
+    valid_to : column of the last one, included; blank, or no such column: until further notice. The
+        same column as `valid_from`: each line holds for its own period, as in a register that lists
+        every unit anew in each release.
     share : column of the part, above 0 to 1, of a unit that goes to the target where it is split;
         the parts valid on one day sum to 1. No such column: units are not split.
     unlisted : what becomes of rows of a unit that the file does not list: "lose", counted and
@@ -42,7 +44,8 @@ class CrosswalkSpec:
     sheet: str | None = None
 
     def __post_init__(self) -> None:
-        names = [self.unit, self.target, self.valid_from, self.valid_to, self.share]
+        ends = dict.fromkeys((self.valid_from, self.valid_to))
+        names = [self.unit, self.target, *ends, self.share]
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise SchemaError(

@@ -310,8 +310,10 @@ def _resolution(form: str) -> str:
 
 def _pieces(lines: pd.DataFrame, path: str) -> pd.DataFrame:
     """In each stretch of time of a unit, the lines that hold; wrong ones are all told at once."""
+    keys = ["code", "start", "end", "target", "share"]
+    simple = _one_after_the_other(lines)
     rows, problems = [], list[str]()
-    for code, own in lines.groupby("code", sort=True):
+    for code, own in lines[~simple].groupby("code", sort=True):
         for start, end, held in _stretches(own):
             wrong = _complaint(held)
             if wrong:
@@ -328,7 +330,18 @@ def _pieces(lines: pd.DataFrame, path: str) -> pd.DataFrame:
             + "\n".join(told[:8])
             + more
         )
-    return pd.DataFrame(rows, columns=["code", "start", "end", "target", "share"])
+    if not rows:
+        return lines[keys].sort_values(["code", "start"], ignore_index=True)
+    whole = pd.concat([lines.loc[simple, keys], pd.DataFrame(rows, columns=keys)])
+    return whole.sort_values(["code", "start"], ignore_index=True, kind="stable")
+
+
+def _one_after_the_other(lines: pd.DataFrame) -> np.ndarray:
+    """Lines of units that have one whole target at a time; of such a unit nothing can be wrong."""
+    order = lines.sort_values(["code", "start"], kind="stable")
+    overlaps = order.groupby("code")["end"].shift(1) > order["start"]
+    odd = order.loc[overlaps | (order["share"] != 1), "code"].unique()
+    return ~lines["code"].isin(odd).to_numpy()
 
 
 def _stretches(own: pd.DataFrame) -> Iterator[tuple[int, int, pd.DataFrame]]:

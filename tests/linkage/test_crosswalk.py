@@ -331,3 +331,43 @@ def test_order_files_and_names_change_nothing_and_no_row_is_uncounted(rows, seed
 
 def _blank(label: object) -> bool:
     return label is None or (isinstance(label, float)) or str(label).strip() == ""
+
+
+def test_a_register_that_lists_every_unit_in_each_release_is_a_crosswalk():
+    """One column is both ends: a name holds for its month, and may be another unit's later."""
+    lines = pd.DataFrame(
+        {
+            "name": ["Oak", "Elm", "Oak Care", "Oak"],
+            "number": ["1", "2", "1", "3"],
+            "month": ["2024-01", "2024-01", "2024-02", "2024-04"],
+        }
+    )
+    spec = CrosswalkSpec(
+        path="register.csv", unit="name", target="number", valid_from="month", valid_to="month"
+    )
+    crosswalk = Crosswalk.from_frame(lines, spec)
+    names = pd.Series(["Oak", "Oak Care", "Oak", "Oak", "Elm"])
+    days = ["2024-01-31", "2024-02-29", "2024-03-31", "2024-04-30", "2024-02-01"]
+    found = crosswalk.map_rows(names, np.array(days, "datetime64[D]").astype(int))
+    assert found.target.tolist() == ["1", "1", "3"]
+    assert found.reason.tolist() == [0, 0, 2, 0, 2]  # no release in March, Elm not in February's
+
+
+def test_units_listed_one_after_the_other_are_the_same_beside_a_split_one():
+    """Only units with two lines at one time are looked at one by one; the result is one table."""
+    rng = np.random.default_rng(4)
+    rows = [
+        (f"U{u}", f"T{rng.integers(5)}", 12 * y, 12 * y + 11, 1.0) for u in range(9) for y in (3, 1)
+    ]
+    split = [("S", "T0", 12, 30, 0.25), ("S", "T1", 12, 30, 0.75), ("S", "T2", 31, 40, 1.0)]
+    names = ["source_unit", "target_unit", "valid_from", "valid_to", "share"]
+    spec = CrosswalkSpec(path="units.csv")
+    both = Crosswalk.from_frame(pd.DataFrame(rows + split, columns=names), spec, dated=False)
+    for part in (rows, split):
+        alone = Crosswalk.from_frame(pd.DataFrame(part, columns=names), spec, dated=False)
+        unit = pd.Series([row[0] for row in part] * 2)
+        when = np.array([row[2] for row in part] + [row[3] for row in part])
+        one, other = alone.map_rows(unit, when), both.map_rows(unit, when)
+        assert one.target.tolist() == other.target.tolist()
+        assert one.share.tolist() == other.share.tolist()
+        assert (one.reason == 0).all()
