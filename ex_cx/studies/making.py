@@ -20,7 +20,13 @@ from ex_cx.studies.layout import (
     write_json,
     write_text,
 )
-from ex_cx.studies.manifest import FileStamp, code_cells_sha256, package_sha256, versions
+from ex_cx.studies.manifest import (
+    FileStamp,
+    code_cells_sha256,
+    installed_sha256,
+    package_sha256,
+    versions,
+)
 from ex_cx.studies.preparing import notebook_path
 from ex_cx.studies.records import brief_results, finish, hide_places, now, outputs_of, run_log
 
@@ -190,6 +196,8 @@ def _complete(spec: RunSpec, manifest: dict[str, Any], folder: Path) -> None:
     manifest |= {"rows": result.get("counts", {}), "results": brief_results(result)}
     hide_places(executed, {str(folder): ".", str(spec.study_dir): ".."})
     manifest["outputs"] = outputs_of(folder)
+    if installed_sha256() != manifest["ex_cx_sha256"]:
+        manifest["changed_meanwhile"] = True
     write_json(folder / "manifest.json", manifest)
     write_text(folder / "run.log", run_log(manifest, executed))
     page = render_page(folder, manifest, notebook_body(executed))

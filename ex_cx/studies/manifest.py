@@ -20,6 +20,7 @@ __all__ = [
     "differences",
     "file_sha256",
     "git_revision",
+    "installed_sha256",
     "package_sha256",
     "run_key",
     "versions",
@@ -97,6 +98,11 @@ def code_cells_sha256(notebook: Path) -> str:
 
 @functools.cache
 def package_sha256() -> str:
+    """`installed_sha256` when it was first asked for: this process's code, as far as one knows."""
+    return installed_sha256()
+
+
+def installed_sha256() -> str:
     """SHA-256 over ex_cx's own modules and templates: changed code makes every run stale."""
     root = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()

@@ -58,8 +58,10 @@ def run_state(folder: Path, manifest: Mapping[str, Any]) -> RunState:
     name = str(manifest["run"])
     stored = read_json(folder / "manifest.json")
     absent = [part for part in PARTS if not (folder / part).is_file()]
-    good = stored is not None and stored.get("status") == "ok"
-    if stored is not None and good and not absent and stored.get("key") == manifest["key"]:
+    stored_well = stored is not None and stored.get("status") == "ok"
+    mixed = stored is not None and "changed_meanwhile" in stored
+    good = stored_well and not absent and not mixed
+    if stored is not None and good and stored.get("key") == manifest["key"]:
         return RunState(run=name, condition="current", folder=folder)
     kept = failed_folder(folder)
     if kept.is_dir():
@@ -71,7 +73,9 @@ def run_state(folder: Path, manifest: Mapping[str, Any]) -> RunState:
     if stored is None:
         why = ["manifest.json is missing or unreadable"]
     else:
-        why = [f"{part} is missing" for part in absent] + differences(stored, manifest)
+        why = [f"{part} is missing" for part in absent]
+        why += ["the code of ex_cx changed while it was made"] if mixed else []
+        why += differences(stored, manifest)
     return RunState(
         run=name, condition="stale", folder=folder, why=tuple(why or ["its key differs"])
     )

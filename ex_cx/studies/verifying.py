@@ -104,6 +104,8 @@ def _output_differences(folder: Path, recorded: Mapping[str, str]) -> Iterator[s
 def _record_differences(folder: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
     if run_key(decisive_parts(manifest)) != manifest.get("key"):
         yield "manifest.json: its key does not fit its content; it was changed"
+    if "changed_meanwhile" in manifest:
+        yield "manifest.json: the code of ex_cx changed while the run was made; make it again"
     page = folder / "report.html"
     if not page.is_file():
         yield "report.html: is missing"

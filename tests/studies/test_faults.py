@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import RunError, StudyError
-from ex_cx.studies import making
+from ex_cx.studies import executors, making
 from ex_cx.studies.claims import is_held, parse_shard
 from ex_cx.studies.gathering import gather_study
 from ex_cx.studies.layout import read_json, working_in
@@ -228,6 +229,24 @@ def test_a_stored_panel_that_is_replaced_fails_the_run(
     when_run(notebooks, monkeypatch, acts[change])
     (run,) = run_study(study_file(), out=tmp_path).runs
     assert run.reason.startswith("1 of 2 data files changed while the study ran ('panel.parquet')")
+
+
+def test_code_that_changes_while_a_run_goes_on_makes_it_stale(
+    study_file, tmp_path, notebooks, monkeypatch
+):
+    monkeypatch.setattr(making, "installed_sha256", lambda: "0" * 64)
+    (run,) = run_study(study_file(), out=tmp_path).runs
+    assert run.status == "ok"
+    lines = list(status_lines(study_file(), None, tmp_path))
+    assert lines[0] == f"stale    {RUN}: the code of ex_cx changed while it was made"
+    told, good = verify_run(run.folder)
+    assert not good
+    assert told[0].startswith("manifest.json: the code of ex_cx changed while the run was made")
+    monkeypatch.undo()
+    monkeypatch.setattr(making, "execute_notebook", notebooks)
+    monkeypatch.setattr(executors, "nursery_for", lambda n_runs: contextlib.nullcontext())
+    assert statuses(run_study(study_file(), out=tmp_path)) == ["ok"]
+    assert verify_run(run.folder)[1]
 
 
 @pytest.fixture
