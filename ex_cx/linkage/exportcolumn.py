@@ -12,10 +12,20 @@ from ex_cx.errors import SchemaError
 if TYPE_CHECKING:
     from ex_cx.linkage.schema import MeasureSpec
 
-__all__ = ["MINUTES_IN", "SCALES", "TIME_UNITS", "ColumnMapping", "folded"]
+__all__ = ["MILLISECONDS_IN", "SCALES", "TIME_UNITS", "ColumnMapping", "folded"]
 
 Unit = Literal[
-    "", "seconds", "minutes", "hours", "days", "clock", "minutes_clock", "percent", "share", "money"
+    "",
+    "milliseconds",
+    "seconds",
+    "minutes",
+    "hours",
+    "days",
+    "clock",
+    "minutes_clock",
+    "percent",
+    "share",
+    "money",
 ]
 Scale = Literal[
     "", "ces_v1", "ces_2", "nps", "enps", "engagement_10", "likert_5", "likert_7", "percent"
@@ -34,8 +44,14 @@ SCALES: Mapping[str, tuple[float, float, str]] = {
     "percent": (0, 100, ""),
 }
 """Name of a scale -> lowest and highest value, and what a high one means where it can differ."""
-MINUTES_IN = {"seconds": 1 / 60, "minutes": 1.0, "hours": 60.0, "days": 1440.0}
-TIME_UNITS = (*MINUTES_IN, "clock", "minutes_clock")
+MILLISECONDS_IN = {
+    "milliseconds": 1,
+    "seconds": 1000,
+    "minutes": 60_000,
+    "hours": 3_600_000,
+    "days": 86_400_000,
+}
+TIME_UNITS = (*MILLISECONDS_IN, "clock", "minutes_clock")
 _CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _FORBID: dict[str, str] = {"extra": "forbid"}
 
@@ -64,8 +80,9 @@ class ColumnMapping:
     thousands : mark between thousands.
     choices : text of an answer -> its code (number or text; null: no answer). Capitals and spaces
         aside. Codes themselves are taken as they are, unless texts are numbers, too.
-    unit, to : unit in the export and unit wanted: seconds, minutes, hours, days; percent, share.
-        `clock` is 1:02:30 (h:mm:ss) and `minutes_clock` 62:30 (mm:ss); money is left as it is.
+    unit, to : unit in the export and unit wanted: milliseconds, seconds, minutes, hours, days;
+        percent, share. `clock` is 1:02:30 (h:mm:ss) and `minutes_clock` 62:30 (mm:ss); money is
+        left as it is.
     scale : name of an answer scale, see `SCALES`; or else
     low, high : ends of the scale, or the range that can be right, in the export's own unit.
     reverse : turn answers round: low + high - answer.
@@ -80,6 +97,7 @@ class ColumnMapping:
     day_starts : such as "04:00": the date of the working day to which the time belongs.
     part : take only the date, hour, half_hour (0 to 47), weekday, month or year.
     local : a time without a zone, such as a day of birth: the rules of `times` do not apply.
+    filled : 1 where the export has a value, 0 where it has none, such as a time of hanging up.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = _FORBID
@@ -109,6 +127,7 @@ class ColumnMapping:
     day_starts: str = ""
     part: Part = ""
     local: bool = False
+    filled: bool = False
 
     def __post_init__(self) -> None:
         if self.column and self.columns:
@@ -139,7 +158,7 @@ class ColumnMapping:
         if self.choices:
             return not any(isinstance(code, str) for code in self.choices.values())
         sums = self.combine in ("sum", "mean")
-        return self.kind == "number" or sums or bool(self.stated(_NUMBER_KEYS))
+        return self.kind == "number" or sums or self.filled or bool(self.stated(_NUMBER_KEYS))
 
     @property
     def range(self) -> tuple[float | None, float | None]:
@@ -197,6 +216,8 @@ class ColumnMapping:
                 f"{keys[0]!r} is for a {one} and {more[0]!r} for a {other}; a column is one of "
                 "them. Leave one key out, or take the column twice under two names."
             )
+        if self.filled and (used.keys() - {"number"} or numbers or self.choices or self.columns):
+            raise SchemaError("`filled` tells whether there is a value, so it stands alone.")
         if times and (self.choices or self.columns):
             raise SchemaError("A time has neither `choices` nor `columns`; leave them out.")
         if self.shift_start and self.next_day_before:
@@ -220,7 +241,7 @@ class ColumnMapping:
 
     def _check_units(self) -> None:
         times, shares = self.unit in TIME_UNITS, self.unit in ("percent", "share")
-        fits = (times and self.to in ("", *MINUTES_IN)) or (
+        fits = (times and self.to in ("", *MILLISECONDS_IN)) or (
             shares and self.to in ("", "percent", "share")
         )
         if self.to and not fits:

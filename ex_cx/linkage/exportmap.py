@@ -91,7 +91,7 @@ def apply_mapping(
     used = set(mapping.needed())
     return MappedTable(
         frame=frame.reset_index(drop=True),
-        coercions=_coercions(found, len(taken)),
+        coercions=_coercions(found, mapping, len(taken)),
         lost=tuple(lost),
         date_formats={new: each.form for new, each in found.items() if each.form},
         decimal=point,
@@ -201,7 +201,8 @@ def _one_column(
         return Converted(column=parts[0].column, problems=tuple(problems))
     column = _combined([part.column for part in parts], each)
     how = {"sum": "summed", "mean": "averaged", "first": "first present", "join": "joined"}
-    notes[f"{len(parts)} columns {how[each.combine]}"] = int(column.notna().sum())
+    known = sum(int(part.column.notna().sum()) for part in parts)
+    notes[f"{len(parts)} columns {how[each.combine]}"] = known
     return Converted(column=column, notes=notes)
 
 
@@ -230,8 +231,11 @@ def _refuse(found: Mapping[str, Converted], name: str) -> None:
         )
 
 
-def _coercions(found: Mapping[str, Converted], n: int) -> pd.DataFrame:
+def _coercions(found: Mapping[str, Converted], mapping: TableMapping, n: int) -> pd.DataFrame:
+    """What was done to how many of how many values; a column made of two has twice as many."""
     rows = [
-        (new, what, count, n) for new, each in found.items() for what, count in each.notes.items()
+        (new, what, count, n * (len(mapping.columns[new].columns) or 1))
+        for new, each in found.items()
+        for what, count in each.notes.items()
     ]
     return pd.DataFrame(rows, columns=["column", "coercion", "values", "of"])

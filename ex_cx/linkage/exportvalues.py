@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.exportcolumn import MINUTES_IN, ColumnMapping, folded
+from ex_cx.linkage.exportcolumn import MILLISECONDS_IN, ColumnMapping, folded
 from ex_cx.linkage.parsing import as_text, parse_numbers
 from ex_cx.linkage.wording import counted, some_rows
 
@@ -21,6 +21,7 @@ __all__ = ["Converted", "bad_values", "convert_values", "distinct_text", "named_
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _CLOCK = r"([+-]?)(\d{1,4}):([0-5]\d):([0-5]\d(?:\.\d+)?)"
 _SHORT_CLOCK = r"([+-]?)()(\d{1,4}):([0-5]\d(?:\.\d+)?)"
+_MINUS = "\u2212"
 _LONGEST_SHOWN = 40
 _MOST_SHOWN = 5
 
@@ -107,6 +108,10 @@ def convert_values(
     work = _Work(text=text, size=size)
     _strip(work, each)
     _mark_missing(work, {*missing, *each.missing})
+    if each.filled:
+        filled = np.append(work.text.notna().to_numpy(dtype=float), 0.0)[codes]
+        note = {"1 where there is a value, else 0": len(codes)}
+        return Converted(column=pd.Series(filled, index=cells.index), notes=work.notes | note)
     if each.choices:
         values = _coded(work, each)
     elif each.is_number:
@@ -228,9 +233,11 @@ def _stand_for_themselves(known: Mapping[str, object]) -> bool:
 
 def _numbers(work: _Work, each: ColumnMapping, point: str) -> pd.Series:
     """Floats; `work.wrong` notes what is none."""
-    text = work.text
     if each.unit in ("clock", "minutes_clock"):
         return _clock_minutes(work, each)
+    signed = work.text.str.startswith(_MINUS).fillna(False).astype(bool)
+    work.note("minus sign of its own", signed)
+    text = work.text.mask(signed, work.text.str.replace(_MINUS, "-"))
     if each.thousands:
         group = re.escape(each.thousands)
         grouped = text.str.fullmatch(rf"[+-]?\d{{1,3}}(?:{group}\d{{3}})+(?:[.,]\d+)?").fillna(
@@ -265,7 +272,6 @@ def _clock_minutes(work: _Work, each: ColumnMapping) -> pd.Series:
 def _scaled(work: _Work, each: ColumnMapping, values: pd.Series) -> pd.Series:
     """Checked against the range, then turned round, stretched or brought to the unit wanted."""
     low, high = each.range
-    is_clock = each.unit in ("clock", "minutes_clock")
     if low is not None or high is not None:
         bottom, top = -np.inf if low is None else low, np.inf if high is None else high
         within = values.between(bottom, top) | values.isna()
@@ -287,18 +293,15 @@ def _scaled(work: _Work, each: ColumnMapping, values: pd.Series) -> pd.Series:
         work.note(f"{written} to {each.to}", values.notna())
         if each.to in ("percent", "share"):
             return values * 100 if each.to == "percent" else values / 100
-        minutes = values if is_clock else values * MINUTES_IN[each.unit]
-        return _in_unit(minutes, values, each)
+        return _in_unit(values, each)
     return values
 
 
-def _in_unit(minutes: pd.Series, values: pd.Series, each: ColumnMapping) -> pd.Series:
-    """Whole factors, so that 90 minutes are 5,400 seconds and nothing beside it."""
-    seconds = {"seconds": 1, "minutes": 60, "hours": 3600, "days": 86400}
-    if each.unit not in seconds:
-        whole = (minutes * 60).round(6)  # clocks have whole or decimal seconds
-        return whole / seconds[each.to]
-    have, want = seconds[each.unit], seconds[each.to]
+def _in_unit(values: pd.Series, each: ColumnMapping) -> pd.Series:
+    """By whole factors, so that 90 minutes are 5,400 seconds and nothing beside it."""
+    if each.unit not in MILLISECONDS_IN:  # a clock, in minutes; its seconds are whole or decimal
+        return (values * 60).round(6) / (MILLISECONDS_IN[each.to] // 1000)
+    have, want = MILLISECONDS_IN[each.unit], MILLISECONDS_IN[each.to]
     return values * (have // want) if have >= want else values / (want // have)
 
 

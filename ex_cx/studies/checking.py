@@ -26,6 +26,7 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
     linked, panel = prepared.linked, prepared.linked.panel
     for read in linked.audit.to_dict()["reads"]:
         yield f"read  {read['name']}: {read['rows']} rows, {read['columns']} columns"
+        yield from (f"      {line}" for line in read.get("coercions") or ())
     yield from _audit_lines(linked.audit)
     yield f"panel {panel.extent}"
     roles = prepared.loaded.study.roles
