@@ -206,12 +206,20 @@ def rerun(
 
 
 @app.command()
-def compare(first: Path, second: Path) -> None:
-    """Two runs side by side: estimates, intervals, and what went into them."""
-    from ex_cx.studies.comparing import compare_runs
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs, or their report.html.")],
+    pool: Annotated[
+        bool, typer.Option("--pool", help="Pool two runs too; three or more always are.")
+    ] = False,
+) -> None:
+    """Two runs side by side; more, or with --pool, pooled: segments, or runs of different data."""
+    from ex_cx.errors import RunError
+    from ex_cx.studies.comparing import compare_runs, pool_runs
 
     with _ending():
-        for line in compare_runs(first, second):
+        if len(runs) < 2:
+            raise RunError(f"There is one run, {runs[0]}; name a second one to compare it with.")
+        for line in pool_runs(runs) if pool or len(runs) > 2 else compare_runs(*runs):
             typer.echo(line)
 
 

@@ -12,7 +12,7 @@ import pytest
 from ex_cx.errors import PanelError, RunError, SchemaError, StudyError
 from ex_cx.studies import doctor, rerunning
 from ex_cx.studies.checking import check_study
-from ex_cx.studies.comparing import compare_runs
+from ex_cx.studies.comparing import compare_runs, pool_runs
 from ex_cx.studies.doctor import examine
 from ex_cx.studies.rerunning import rerun_report, result_differences
 from ex_cx.studies.runner import run_study
@@ -224,3 +224,32 @@ def test_tables_that_are_no_panel_are_refused(panel_frame):
         guess_roles(answers)
     with pytest.raises(SchemaError, match=r"The table has 1 columns of numbers besides 'team'"):
         guess_roles(panel_frame[["team", "month", "nps"]].assign(constant=1.0))
+
+
+def test_compare_pools_segments_and_agrees_with_the_index_way_of_pooling(
+    study_file, tmp_path, notebooks
+):
+    run_study(study_file(more="segments: [region]\n"), out=tmp_path)
+    north, south = sorted((tmp_path / "small").glob(f"{RUN}--region*"))
+    edit_results(north, estimate=1.0, std_error=0.2, conf_low=0.6, conf_high=1.4)
+    edit_results(south, estimate=2.0, std_error=0.2, conf_low=1.6, conf_high=2.4)
+    lines = list(pool_runs([north, south]))
+    assert lines[:2] == [
+        "2 runs pooled, each estimate over the runs that have it.",
+        "stub nps engagement",
+    ]
+    # by hand: equal errors, so the mean; Hartung-Knapp: sqrt(sum((x - mean)^2) / (k (k - 1)))
+    level = json.loads((north / "manifest.json").read_text())["results"][0]["conf_level"]
+    assert level == 0.5
+    half = 1.0 * 0.5  # t(1) at 0.75 is exactly 1
+    assert f"1.5 [{1.5 - half:.4g}, {1.5 + half:.4g}]" in lines[4]
+    assert "tau 0.678, I2 92 %, Q p <0.001; 50 %" in lines[4]  # tau^2 = 0.5 - 0.04
+
+
+def test_pooling_refuses_runs_that_share_rows_or_nothing(study_file, tmp_path, notebooks):
+    run_study(study_file(more="segments: [region]\n"), out=tmp_path)
+    whole, north, _ = sorted((tmp_path / "small").glob(f"{RUN}*"))
+    with pytest.raises(RunError, match="so that they share rows; pooled they would count twice"):
+        list(pool_runs([whole, north]))
+    with pytest.raises(RunError, match="so that they share rows"):
+        list(pool_runs([north, north]))
