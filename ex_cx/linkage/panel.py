@@ -11,6 +11,7 @@ import pandas as pd
 
 from ex_cx.errors import PanelError, nearest, some
 from ex_cx.linkage.calendar import calendar_codes, regular_calendar
+from ex_cx.linkage.schema import MIN_N
 
 __all__ = ["Panel"]
 
@@ -244,18 +245,38 @@ class Panel:
         )
 
     def describe(self) -> pd.DataFrame:
-        """One row per numeric column: counts, mean, spread between and within units.
+        """One row per numeric column: counts, mean, spread between and within units, range.
 
-        `within_share` is the share of the variance that lies within units; an exposure with
-        little of it cannot be studied with unit effects absorbed.
+        Returns
+        -------
+        column, n, missing, units, periods (with a value), mean, sd, sd_between (of the units'
+        means), sd_within, within_share (of the variance, that within units: an exposure with little
+        of it cannot be studied with unit effects absorbed), min, max. A range is the values of two
+        single unit-periods: it is missing for fewer than five values, and where `<column>_n` tells
+        the respondents, unit-periods of fewer than five are not in it.
+
+        >>> rows = pd.DataFrame({"unit": list("aabb"), "period": [1, 2, 1, 2], "x": [1.0, 3, 5, 7]})
+        >>> found = Panel.from_frame(rows, unit="unit", period="period").describe().iloc[0]
+        >>> found["mean"], found["within_share"], found["units"], found["min"]
+        (np.float64(4.0), np.float64(0.2), np.int64(2), np.float64(nan))
         """
         keys = {self.unit, self.period}
-        rows = [
-            {"column": name, **_spread(self.frame[name].to_numpy(dtype=float), self.unit_codes)}
-            for name in self.frame.select_dtypes("number").columns
-            if name not in keys
-        ]
+        names = [n for n in self.frame.select_dtypes("number").columns if n not in keys]
+        rows = []
+        for name in names:
+            values = self.frame[name].to_numpy(dtype=float, na_value=np.nan)
+            spread = _spread(values, self.unit_codes, self.period_codes, self._few_behind(name))
+            rows.append({"column": name, **spread})
         return pd.DataFrame(rows)
+
+    def _few_behind(self, name: str) -> np.ndarray:
+        """Rows in which fewer than five respondents are known to stand behind a column."""
+        given = self.frame.columns
+        counts = f"{name}_n" if f"{name}_n" in given else name
+        base = counts.removesuffix("_n") if isinstance(counts, str) else counts
+        if base == counts or base not in given:
+            return np.zeros(len(self.frame), dtype=bool)
+        return self.frame[counts].to_numpy(dtype=float, na_value=np.nan) < MIN_N
 
     def _repr_html_(self) -> str:
         return f"<p><strong>{html.escape(self.extent)}</strong></p>" + self.describe().to_html(
@@ -263,13 +284,18 @@ class Panel:
         )
 
 
-def _spread(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
+def _spread(
+    values: np.ndarray, units: np.ndarray, periods: np.ndarray, few: np.ndarray
+) -> dict[str, float]:
     present = np.isfinite(values)
     kept, codes = values[present], units[present]
     n = len(kept)
+    seen_in = {"units": len(np.unique(codes)), "periods": len(np.unique(periods[present]))}
     if n == 0:
-        absent = ("mean", "sd", "sd_between", "sd_within", "min", "max", "within_share")
-        return {"n": 0, "missing": len(values), **dict.fromkeys(absent, np.nan)}
+        absent = ("mean", "sd", "sd_between", "sd_within", "within_share", "min", "max")
+        return {"n": 0, "missing": len(values), **seen_in, **dict.fromkeys(absent, np.nan)}
+    ranged = values[present & ~few]
+    ends = (ranged.min(), ranged.max()) if len(ranged) >= MIN_N else (np.nan, np.nan)
     counts = np.bincount(codes)
     means = np.bincount(codes, weights=kept) / np.maximum(counts, 1)
     within = kept - means[codes]
@@ -279,13 +305,14 @@ def _spread(values: np.ndarray, units: np.ndarray) -> dict[str, float]:
     return {
         "n": n,
         "missing": len(values) - n,
+        **seen_in,
         "mean": float(kept.mean()),
         "sd": sd,
         "sd_between": float(seen.std(ddof=1)) if len(seen) > 1 else np.nan,
         "sd_within": float(np.sqrt((within**2).sum() / max(n - len(seen), 1))),
-        "min": float(kept.min()),
-        "max": float(kept.max()),
         "within_share": float((within**2).sum() / total) if total > 0 else np.nan,
+        "min": float(ends[0]),
+        "max": float(ends[1]),
     }
 
 

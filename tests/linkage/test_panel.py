@@ -172,6 +172,32 @@ def test_describe_of_nothing_and_of_one_row():
     assert np.isnan(one["sd"])
 
 
+def test_describe_counts_units_and_periods_with_a_value():
+    row = _panel().describe().set_index("column").loc["nps"]
+    known = ROWS.dropna(subset="nps")
+    assert (row["units"], row["periods"]) == (known.iloc[:, 0].nunique(), 3)
+
+
+def test_a_range_shows_no_single_value_of_few():
+    rows = pd.DataFrame({"unit": "A", "period": range(8)})
+    rows = rows.assign(score=[1.0, 2, 3, 4, 5, 6, 7, 99], score_n=[9, 8, 7, 6, 5, 9, 9, 3])
+    found = _described(rows).loc["score"]
+    assert (found["min"], found["max"], found["n"]) == (1, 7, 8)
+    assert found["mean"] == pytest.approx(127 / 8)
+    assert _described(rows).loc["score_n", "min"] == 5  # a count of three is not told either
+    few = _described(rows.head(4)).loc["score"]
+    assert np.isnan(few["min"])
+    assert np.isnan(few["max"])
+    plain = _described(rows.drop(columns="score_n")).loc["score"]
+    assert (plain["min"], plain["max"]) == (1, 99)
+    alone = _described(rows.drop(columns="score")).loc["score_n"]  # of no column in the panel
+    assert alone["min"] == 3
+
+
+def _described(rows: pd.DataFrame) -> pd.DataFrame:
+    return Panel.from_frame(rows, unit="unit", period="period").describe().set_index("column")
+
+
 def test_page_is_escaped():
     panel = _panel(ROWS.rename(columns={"nps": "<script>"}))
     assert "<script>" not in panel._repr_html_()
