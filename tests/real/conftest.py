@@ -1,4 +1,4 @@
-"""The three studies of public data, linked once for all tests of this folder."""
+"""The studies of public data, linked once for all tests of this folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ FOLDERS = {
     "nyc_schools": "nyc_school_survey_2013_2017",
     "nhs_trusts": "nhs_hospital_trusts_2012_2019",
     "bank_calls": "bank_call_centre_1999_02",
+    "bank_employee_days": "bank_call_centre_1999_02",
+    "nhs_burnout_waits": "nhs_trusts_staff_and_ae_2021_2024",
+    "nursing_homes": "us_nursing_home_chains_2025_2026",
 }
+BESIDE = {"bank_employee_days": "bank_calls/employee_days.yaml"}
+"""Study files that are not the `study.yaml` of a folder of their name."""
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +34,7 @@ def data_root(shared_data: Path) -> Callable[[str], Path]:
 @pytest.fixture(scope="session")
 def study_file() -> Callable[[str], Path]:
     """Study -> its study file."""
-    return lambda study: REPOSITORY / "data" / study / "study.yaml"
+    return lambda study: REPOSITORY / "data" / BESIDE.get(study, f"{study}/study.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec, fit_mediation
 from ex_cx.models.regress import PanelSpec, fit_panel
+from tests.real.comparing import correlations
 
 CLIMATE = PanelSpec(outcome="cx_parent_satisfaction_score", exposures=("ex_teacher_climate_z",))
 DEATHS = PanelSpec(outcome="cx_shmi", exposures=("ex_engagement",))
@@ -20,16 +21,6 @@ STRESS = MediationSpec(
 )
 DISTURBED = {("1999-02-03", 13), ("1999-02-21", 17)}
 """Two hours in which the bank's voice menu lost most calls, by the notes on the data."""
-
-
-def correlations(panel: Panel, x: str, y: str) -> tuple[float, float]:
-    """Pooled, and after removing unit and period means, one after the other until none is left."""
-    rows = panel.frame[["unit", "period", x, y]].dropna()
-    flat = rows[[x, y]]
-    for _ in range(60):
-        for key in ("unit", "period"):
-            flat = flat - flat.groupby(rows[key]).transform("mean")
-    return rows[x].corr(rows[y]), flat[x].corr(flat[y])
 
 
 # As printed in the notes on the data, two decimals. Two of them the notes print as 0.42 and -0.02;

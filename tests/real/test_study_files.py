@@ -7,20 +7,27 @@ import pytest
 from ex_cx.studies.plan import plan_runs
 from ex_cx.studies.study import load_study
 
+STUDIES = [
+    *("nyc_schools", "nhs_trusts", "bank_calls", "bank_employee_days"),
+    *("nhs_burnout_waits", "nursing_homes"),
+]
 
-@pytest.mark.parametrize("study", ["nyc_schools", "nhs_trusts", "bank_calls"])
-def test_study_file_is_valid_and_named_as_its_folder(study_file, study):
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_study_file_is_valid_and_its_readme_names_its_files(study_file, study):
     path = study_file(study)
     loaded = load_study(path)
     assert loaded.study.study == study
     readme = path.with_name("README.md").read_text(encoding="utf-8")
-    files = {source.path for source in loaded.study.data.sources.values()}
+    sources = loaded.study.data.sources.values()
+    files = {source.path for source in sources}
+    files |= {source.crosswalk.path for source in sources if source.crosswalk is not None}
     assert all(f"`{file}`" in readme for file in files)
-    beside = {file.name for file in path.parent.iterdir()}
-    assert beside == {"study.yaml", "README.md"}  # the data come by --data-root
+    beside = {file.suffix for file in path.parent.iterdir()}
+    assert beside == {".yaml", ".md"}  # the data come by --data-root
 
 
-@pytest.mark.parametrize("study", ["nyc_schools", "nhs_trusts", "bank_calls"])
+@pytest.mark.parametrize("study", STUDIES)
 def test_every_run_is_told_what_the_study_cannot_show(study_file, study):
     loaded = load_study(study_file(study))
     runs = plan_runs(loaded, {key: ["X"] for key in loaded.study.segments})
