@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -17,6 +17,9 @@ from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.schema import ReadSpec, SourceSpec
 from ex_cx.linkage.validation import Complaint, Location, Strict, check, shown
 from ex_cx.studies.parameters import NOTEBOOKS
+
+if TYPE_CHECKING:
+    from ex_cx.studies.exploring import Exploration
 
 __all__ = ["DataSection", "ExtraRun", "LoadedStudy", "Roles", "Study", "load_study"]
 
@@ -135,6 +138,16 @@ class LoadedStudy:
     study: Study
     path: Path
     document: Document
+
+    def explore(self, root: Path | str = "") -> Exploration:
+        """A first look: what is in the study, where the gaps are, courses, what varies.
+
+        The data are linked once; `.linked.panel` and `.linked.audit` of the answer go on from here.
+        `root` is the folder of the sources; empty: the study file's own.
+        """
+        from ex_cx.studies.exploring import explore
+
+        return explore(self, root)
 
     def refuse(self, complaints: Iterable[Complaint]) -> None:
         """Raise one StudyError with every complaint and its line; none, no error."""
