@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,7 @@ from ex_cx.errors import SourceError
 from ex_cx.linkage.cells import Cells, check_header
 from ex_cx.linkage.wording import counted, some_rows
 
-__all__ = ["delimited_cells"]
+__all__ = ["delimited_cells", "guess_lines"]
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -96,6 +98,34 @@ def _to_utf8(name: str, content: bytes, encoding: str | None) -> tuple[bytes, st
         f"{name!r} is not text: it holds null characters. If it is an Excel or Parquet file, give "
         "it that ending; else state its encoding."
     )
+
+
+def guess_lines(name: str, content: bytes) -> tuple[str, str, int]:
+    """Encoding, delimiter and the number of lines above the header, as the first lines tell.
+
+    The header is taken for the first line that has as many cells as most others.
+
+    Raises
+    ------
+    SourceError : bytes that are no text.
+    """
+    plain, used = _to_utf8(name, content, None)
+    text = plain[: 1 << 18].decode("utf-8", errors="ignore")
+    best = (0, 0, 0, ",")
+    for mark in _DELIMITERS:
+        records, ends = list[int](), [0]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+        try:
+            for record in reader:
+                records.append(len(record))
+                ends.append(reader.line_num)
+        except csv.Error:  # a cell longer than the module reads
+            pass
+        wide = Counter(width for width in records if width > 1)
+        if wide:
+            width, count = wide.most_common(1)[0]
+            best = max(best, (count, width, -ends[records.index(width)], mark))
+    return used, best[3], -best[2]
 
 
 def _without_lines(name: str, plain: bytes, n: int) -> bytes:

@@ -12,7 +12,7 @@ from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.exportcolumn import ColumnMapping, folded
 from ex_cx.linkage.exportspec import RowFilter, TableMapping
 from ex_cx.linkage.exporttimes import convert_times
-from ex_cx.linkage.exportvalues import Converted, convert_values
+from ex_cx.linkage.exportvalues import Converted, bare_text, convert_values
 from ex_cx.linkage.parsing import as_text, detect_decimal, is_text
 from ex_cx.linkage.wording import counted, some_rows
 
@@ -156,16 +156,16 @@ def _reasons(lost: list[tuple[str, int]]) -> str:
 
 
 def _decimal(taken: pd.DataFrame, mapping: TableMapping, name: str) -> str:
-    """Point or comma, as the columns that may hold numbers tell."""
-    wanted = dict.fromkeys(
-        old
-        for new, each in mapping.columns.items()
-        if not (each.kind == "text" or each.is_time or each.choices or each.thousands)
-        and not each.stated(("case", "pad"))
-        for old in each.columns or (each.column or new,)
-    )
-    stripped = {old: taken[old].str.strip() for old in wanted if is_text(taken[old])}
-    return detect_decimal(pd.DataFrame(stripped), name) if stripped else "."
+    """Point or comma, as the columns that may hold numbers tell; markers tell nothing."""
+    bare = dict[str, pd.Series]()
+    for new, each in mapping.columns.items():
+        no_number = each.kind == "text" or each.is_time or each.choices or each.thousands
+        if no_number or each.stated(("case", "pad")):
+            continue
+        for old in each.columns or (each.column or new,):
+            if is_text(taken[old]):
+                bare[old] = bare_text(taken[old], each, mapping.file.missing)
+    return detect_decimal(pd.DataFrame(bare), name) if bare else "."
 
 
 def _one_column(

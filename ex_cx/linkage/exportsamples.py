@@ -148,7 +148,7 @@ def _survey_truth(items: np.ndarray, recommend: np.ndarray) -> dict[str, float]:
     keyed = items.copy()
     keyed[:, 2] = 6 - keyed[:, 2]
     enough = (~np.isnan(keyed)).sum(axis=1) >= 2
-    shares = np.mean(recommend >= 9) - np.mean(recommend <= 6)
+    shares = float(np.mean(recommend >= 9) - np.mean(recommend <= 6))
     return {
         "ex_engagement": float(np.nanmean(keyed[enough], axis=1).mean()),
         "ex_enps": 100 * shares,

@@ -16,7 +16,14 @@ from ex_cx.linkage.exportcolumn import MILLISECONDS_IN, ColumnMapping, folded
 from ex_cx.linkage.parsing import as_text, parse_numbers
 from ex_cx.linkage.wording import counted, some_rows
 
-__all__ = ["Converted", "bad_values", "convert_values", "distinct_text", "named_values"]
+__all__ = [
+    "Converted",
+    "bad_values",
+    "bare_text",
+    "convert_values",
+    "distinct_text",
+    "named_values",
+]
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _CLOCK = r"([+-]?)(\d{1,4}):([0-5]\d):([0-5]\d(?:\.\d+)?)"
@@ -176,9 +183,21 @@ def named_values(text: pd.Series) -> str:
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
+def bare_text(text: pd.Series, each: ColumnMapping, missing: tuple[str, ...]) -> pd.Series:
+    """Text without the pieces and the markers that a mapping takes out."""
+    for piece in _pieces(each):
+        text = text.str.strip().str.removeprefix(piece).str.removesuffix(piece)
+    text = text.str.strip()
+    return text.mask(text.isin([*missing, *each.missing, ""]))
+
+
+def _pieces(each: ColumnMapping) -> tuple[str, ...]:
+    return (*each.strip, "%") if each.unit == "percent" else each.strip
+
+
 def _strip(work: _Work, each: ColumnMapping) -> None:
     """Take the stated pieces from both ends of every value."""
-    pieces = (*each.strip, "%") if each.unit == "percent" else each.strip
+    pieces = _pieces(each)
     if not pieces:
         return
     before = work.text

@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, SourceError, nearest, some
 from ex_cx.linkage.cells import Cells
-from ex_cx.linkage.delimited import delimited_cells
+from ex_cx.linkage.delimited import delimited_cells, guess_lines
 from ex_cx.linkage.exportmap import MappedTable, apply_mapping
 from ex_cx.linkage.exportspec import FileForm, TableMapping
 from ex_cx.linkage.parsing import (
@@ -22,13 +23,13 @@ from ex_cx.linkage.parsing import (
     parse_dates,
     parse_numbers,
 )
-from ex_cx.linkage.typed import excel_cells, parquet_cells
+from ex_cx.linkage.typed import excel_cells, excel_sheets, parquet_cells
 from ex_cx.linkage.wording import counted
 
 if TYPE_CHECKING:
     from ex_cx.linkage.exportfile import ExportMapping
 
-__all__ = ["ReadReport", "TableOpen", "TableRead", "read_table", "shared_path"]
+__all__ = ["ReadReport", "TableOpen", "TableRead", "read_cells", "read_table", "shared_path"]
 
 _DELIMITED = (".csv", ".txt", ".tsv")
 _PARQUET = (".parquet", ".pq")
@@ -172,6 +173,62 @@ def read_table(
             date_formats=formats,
         ),
     )
+
+
+def read_cells(path: str | Path, *, most_bytes: int) -> tuple[Cells, FileForm, bool]:
+    """The cells of an export, in the form that its first lines tell; for a proposal of a mapping.
+
+    Parameters
+    ----------
+    most_bytes : of delimited text that is looked at.
+
+    Returns
+    -------
+    The cells, the form as guessed, and whether the file goes on beyond what was looked at.
+
+    Raises
+    ------
+    SourceError : as `read_table`.
+    """
+    file = Path(path)
+    content = _read_bytes(file)
+    suffix = file.suffix.lower()
+    if suffix in _DELIMITED:
+        cut = len(content) > most_bytes and not content.startswith((b"\xff\xfe", b"\xfe\xff"))
+        content = _first_rows(content, most_bytes) if cut else content
+        encoding, delimiter, above = guess_lines(file.name, content)
+        form = FileForm(encoding=encoding, delimiter=delimiter, above_header=min(above, 1000))
+        return _raw_table(file, content, form), form, cut
+    form = FileForm()
+    if suffix in _EXCEL:
+        sheets = excel_sheets(file.name, content)
+        form = FileForm(sheet=sheets[0] if len(sheets) > 1 else None)
+        above = _rows_above(_raw_table(file, content, form))
+        form = replace(form, above_header=above)
+    return _raw_table(file, content, form), form, False
+
+
+def _first_rows(content: bytes, most: int) -> bytes:
+    """The first bytes, up to a line's end outside of quotation marks."""
+    last = end = content.rfind(b"\n", 0, most)
+    for _ in range(200):  # a cell of more lines has a quotation mark that does not close
+        if end <= 0 or content.count(b'"', 0, end) % 2 == 0:
+            break
+        end = content.rfind(b"\n", 0, end)
+    else:
+        end = last
+    return content[: end + 1] if end > 0 else content
+
+
+def _rows_above(cells: Cells) -> int:
+    """Rows above the first one that fills most columns, where the first row does not."""
+    frame = cells.frame
+    named = [not str(name).startswith("column_") for name in frame]
+    if 2 * sum(named) > len(named):
+        return 0
+    filled = frame.head(50).notna().mean(axis=1).to_numpy()
+    full = np.flatnonzero(filled > 0.5)
+    return int(full[0]) + 1 if len(full) else 0
 
 
 def _read_mapped(file: Path, content: bytes, rules: TableMapping) -> TableRead:

@@ -13,7 +13,7 @@ from ex_cx.linkage.cells import Cells, check_header
 from ex_cx.linkage.parsing import as_text, beyond_floats
 from ex_cx.linkage.wording import counted
 
-__all__ = ["excel_cells", "parquet_cells"]
+__all__ = ["excel_cells", "excel_sheets", "parquet_cells"]
 
 MOST_UNPACKED = 2**29
 """Bytes; a small file that unpacks to more is a mistake, or made to fill the memory."""
@@ -100,6 +100,24 @@ def excel_cells(name: str, content: bytes, sheet: str | None, *, above_header: i
     header = ["" if pd.isna(value) else str(value) for value in cells.iloc[0]]
     frame = cells.iloc[1:].reset_index(drop=True).set_axis(check_header(name, header), axis=1)
     return Cells(frame=pd.DataFrame({column: _plain(frame[column]) for column in frame}))
+
+
+def excel_sheets(name: str, content: bytes) -> list[str]:
+    """Names of the sheets.
+
+    Raises
+    ------
+    SourceError : no Excel file, or one that unpacks to very much.
+    """
+    _refuse_zip_bomb(name, content)
+    try:
+        return [str(title) for title in pd.ExcelFile(io.BytesIO(content)).sheet_names]
+    except Exception as error:  # a damaged file makes the Excel packages fail in any way
+        problem = str(error)[:200] or type(error).__name__
+        raise SourceError(
+            f"{name!r} is not an Excel file that can be read ({problem}). Save it again as .xlsx, "
+            "or export CSV."
+        ) from error
 
 
 def _refuse_zip_bomb(name: str, content: bytes) -> None:

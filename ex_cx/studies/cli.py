@@ -87,6 +87,24 @@ def new(
             typer.echo(line)
 
 
+@app.command("map")
+def map_file(
+    path: Annotated[Path, typer.Argument(help="CSV, Parquet or Excel file of a system.")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; it must not exist. Default: stdout.")
+    ] = None,
+) -> None:
+    """Propose a mapping file for a system's export; what is guessed is marked, nothing is asked."""
+    from ex_cx.studies.proposing import propose_for_file
+
+    with _ending():
+        text, told = propose_for_file(path, out)
+        if out is None:
+            typer.echo(text, nl=False)
+        for line in told:
+            typer.echo(line, err=True)
+
+
 @app.command()
 def check(path: Path, data_root: DataRoot = None) -> None:
     """Check a study file and its data, or tell how a table would be read; nothing is run."""

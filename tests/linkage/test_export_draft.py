@@ -1,0 +1,156 @@
+"""A mapping proposed from a file: it loads as it is, reads the file, and marks every guess."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from ex_cx import read_mapping, read_table
+from ex_cx.errors import SourceError, StudyError
+from ex_cx.linkage.exportdraft import propose_mapping
+from ex_cx.linkage.sources import shared_path
+from ex_cx.studies.proposing import propose_for_file
+
+SAMPLES = shared_path("data", "mappings", "samples")
+EXPORTS = [
+    *sorted(path for path in SAMPLES.iterdir() if path.suffix in (".csv", ".txt")),
+    *sorted(shared_path("data", "contact_centre").glob("*.csv")),
+]
+
+
+@pytest.fixture
+def proposed(tmp_path):
+    """Writes a file, and returns the proposal's text, its mapping and what it reads."""
+
+    def propose(text: str, name: str = "export.csv"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        written = propose_mapping(tmp_path / name)
+        (tmp_path / "p.yaml").write_text(written, encoding="utf-8")
+        mapping = read_mapping(tmp_path / "p.yaml")
+        return written, mapping.table.columns, read_table(tmp_path / name, mapping=mapping).frame
+
+    return propose
+
+
+@pytest.mark.parametrize("path", EXPORTS, ids=lambda path: path.stem)
+def test_a_proposal_loads_as_it_is_and_reads_its_file(path, tmp_path):
+    text = propose_mapping(path)
+    (tmp_path / "p.yaml").write_text(text, encoding="utf-8")
+    mapping = read_mapping(tmp_path / "p.yaml")
+    table = read_table(path, mapping=mapping)
+    kept = table.report.rows - sum(n for _, n in table.lost)
+    assert len(table.frame) == kept > 0
+    assert mapping.source.unit in table.frame
+    assert "# guess" in text
+
+
+def test_a_survey_is_proposed_as_the_ready_mapping_has_it():
+    text = propose_mapping(SAMPLES / "qualtrics_survey_text.csv")
+    assert "below_header: 2" in text
+    assert "{column: Status, none_of: [Survey Preview, Survey Test" in text
+    assert 'choices: {"0 - Not at all likely": 0, "10 - Extremely likely": 10}' in text
+    assert "Strongly disagree: 1, Somewhat disagree: 2, Neither agree nor disagree: 3" in text
+    assert "period: recorded_date  # guess" in text
+
+
+def test_a_shift_file_is_proposed_with_its_clock_and_its_shift():
+    text = propose_mapping(SAMPLES / "workforce_intervals.txt")
+    assert (
+        'interval_start: {column: SHIFT_DATE, format: "%m%d%Y", shift_start: SHIFT_START, '
+        "clock: INTERVAL_START}  # guess"
+    ) in text
+
+
+def test_totals_titles_and_the_end_of_time(proposed):
+    text, columns, frame = proposed(
+        "Report of all accounts\nPrinted on Monday\nstore,closed_date,sales\n"
+        '007,12/31/9999,"1,200"\n018,3/14/2024,850\nGrand Total,,"2,050"\n'
+    )
+    assert "above_header: 2" in text
+    assert 'missing: ["12/31/9999"]' in text
+    assert columns["sales"].thousands == ","
+    assert frame["store"].tolist() == ["007", "018"]
+    assert frame["sales"].tolist() == [1200, 850]
+    assert frame["closed_date"].isna().tolist() == [True, False]
+
+
+def test_instants_with_an_offset_are_brought_to_utc(proposed):
+    text, _, frame = proposed(
+        "queue,started\nA,2024-07-01T09:00:00+02:00\nB,2024-07-01T09:00:00Z\n"
+    )
+    assert "times: {zone: written, to: UTC}  # guess" in text
+    assert frame["started"].dt.hour.tolist() == [7, 9]
+
+
+def test_people_and_what_they_wrote_are_left_behind_with_no_value_in_sight(proposed):
+    text, columns, _ = proposed(
+        "team,Employee Name,E-mail,Comment,score\n"
+        "A,Grace Hopper,grace@example.org,The late shifts are too long for me to bear them,4\n"
+        "B,Alan Turing,alan@example.org,My manager never listens when I say what I need,5\n"
+    )
+    assert sorted(columns) == ["score", "team"]
+    assert 'left behind, it may name a person: "Employee Name"' in text
+    for value in ("Grace", "alan@", "manager"):
+        assert value not in text
+
+
+def test_names_that_yaml_would_read_otherwise_and_names_that_collide(proposed):
+    text, columns, frame = proposed('team,"true","a: b","a.b",#1,{x}\nA,1,2,3,4,5\nB,2,3,4,5,6\n')
+    assert list(columns) == ["team", "true", "a_b", "a_b_2", "c_1", "x"]
+    assert frame.iloc[0, 1:].tolist() == [1, 2, 3, 4, 5]
+    assert '"true": {column: "true"' in text
+
+
+def test_text_with_a_leading_equals_sign_stays_text(proposed):
+    _, _, frame = proposed('team,customer,cell\nA,"=""0012""",=1+1\nB,"=""0300""",=2+2\n')
+    assert frame["customer"].tolist() == ["0012", "0300"]
+    assert frame["cell"].tolist() == ["=1+1", "=2+2"]
+
+
+def test_an_excel_file_with_titles_and_several_sheets(tmp_path):
+    rows = [
+        ["Headcount", None, None],
+        ["store", "month", "n"],
+        ["A", "2024-01", 4],
+        ["B", "2024-01", 5],
+    ]
+    with pd.ExcelWriter(tmp_path / "x.xlsx") as book:
+        pd.DataFrame(rows).to_excel(book, sheet_name="Data 1", header=False, index=False)
+        pd.DataFrame([["x"]]).to_excel(book, sheet_name="Notes", header=False, index=False)
+    text = propose_mapping(tmp_path / "x.xlsx")
+    assert 'sheet: "Data 1", above_header: 1' in text
+    (tmp_path / "p.yaml").write_text(text)
+    frame = read_table(tmp_path / "x.xlsx", mapping=read_mapping(tmp_path / "p.yaml")).frame
+    assert frame["n"].tolist() == [4, 5]
+
+
+def test_of_a_huge_file_the_beginning_is_looked_at(tmp_path, monkeypatch):
+    monkeypatch.setattr("ex_cx.linkage.exportdraft.MOST_BYTES", 200)
+    lines = "".join(f'S{i},"{i}, or\nmore"\n' for i in range(100))
+    (tmp_path / "t.csv").write_text(f"store,score\n{lines}")
+    assert propose_mapping(tmp_path / "t.csv").startswith(
+        "# Proposed by `ex-cx map` from the first 1"
+    )
+
+
+def test_a_proposal_is_never_written_over_a_file(tmp_path):
+    out = tmp_path / "p.yaml"
+    text, told = propose_for_file(SAMPLES / "hris_headcount.csv", out)
+    assert out.read_text(encoding="utf-8") == text
+    assert told[:3] == [
+        f"written: {out}",
+        "It reads 8 of 9 rows into 8 columns.",
+        "left out, 'Dept' is 'Grand Total': 1 row",
+    ]
+    with pytest.raises(StudyError, match="exists, and is not written over"):
+        propose_for_file(SAMPLES / "hris_headcount.csv", out)
+    with pytest.raises(StudyError, match="cannot be written: No such file or directory"):
+        propose_for_file(SAMPLES / "hris_headcount.csv", tmp_path / "no" / "p.yaml")
+
+
+def test_what_is_no_table_is_told(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"\x00\x01\x02")
+    with pytest.raises(SourceError, match="it holds null characters"):
+        propose_mapping(tmp_path / "t.csv")
+    with pytest.raises(SourceError, match="There is no file"):
+        propose_mapping(tmp_path / "none.csv")
