@@ -21,24 +21,30 @@ from ex_cx.reporting.theme import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as MatplotlibFigure
     from matplotlib.figure import Figure as MplFigure
 
 __all__ = ["Figure", "Report", "Section", "Table", "draw_figure", "write_report_parts"]
 
 Verdict = Literal["clear", "caution", "limits"]
 
+PRINT_DPI = 300
 SHOWN = "<!-- ex_cx report -->"
 """Marks a report shown in a notebook, which the page of a run need not repeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A drawn figure: `svg` text, a caption that says what is drawn, and alt text."""
+    """A drawn figure: `svg` text, a caption that says what is drawn, and alt text.
+
+    `drawn` is what it was drawn from, so that it can be stored in other forms.
+    """
 
     name: str
     svg: str
     caption: str
     alt: str
+    drawn: MatplotlibFigure | None = field(default=None, repr=False, compare=False)
 
     def _repr_svg_(self) -> tuple[str, dict[str, str]]:
         return self.svg, {"alt": self.alt}
@@ -157,7 +163,8 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
             figure.savefig(
                 buffer, format="svg", dpi=160, bbox_inches=tight, metadata={"Date": None}
             )
-    return Figure(name=name, svg=_bare(buffer.getvalue(), name), caption=caption, alt=alt)
+    svg = _bare(buffer.getvalue(), name)
+    return Figure(name=name, svg=svg, caption=caption, alt=alt, drawn=figure)
 
 
 @contextlib.contextmanager
@@ -238,15 +245,17 @@ def _section_json(section: Section) -> dict[str, Any]:
     }
 
 
-def write_report_parts(report: Report, run_dir: Path | str) -> Report:
+def write_report_parts(report: Report, run_dir: Path | str, *, png: bool = False) -> Report:
     """Write result.json, tables/*.csv and figures/*.svg below `run_dir`, and hand the report on.
 
     With an empty `run_dir` nothing is written. Text cells that a spreadsheet would run are
-    neutralised; the files of one report have the same bytes each time.
+    neutralised; the files of one report have the same bytes each time. With `png` each figure is
+    stored as figures/*.png too, at print size (300 dots an inch, on white).
 
     Raises
     ------
-    RunError : a name that is no file name, or a folder that cannot be written.
+    RunError : a name that is no file name, or a folder that cannot be written; with `png`, a figure
+        of which only the SVG is there.
     """
     if not str(run_dir):
         return report
@@ -254,6 +263,8 @@ def write_report_parts(report: Report, run_dir: Path | str) -> Report:
     folder = Path(run_dir)
     try:
         _write_parts(report, folder)
+        if png:
+            _write_png(report, folder / "figures")
     except OSError as error:
         raise RunError(
             f"The report cannot be stored in {str(folder)!r}: {error.strerror}. Make room or "
@@ -275,6 +286,26 @@ def _write_parts(report: Report, folder: Path) -> None:
         _write_csv(report.diagnostics, folder / "tables" / "diagnostics.csv")
     text = json.dumps(as_json(report), indent=1, ensure_ascii=False, allow_nan=False)
     (folder / "result.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _write_png(report: Report, folder: Path) -> None:
+    """Figures at print size; no time and no version is in the bytes."""
+    for figure in report.every_figure():
+        if figure.drawn is None:
+            raise RunError(
+                f"Of the figure {figure.name!r} only the SVG is there, so that it cannot be stored "
+                "as PNG. Draw it with `draw_figure`, or leave `png` out."
+            )
+        with style(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.drawn.savefig(
+                folder / f"{figure.name}.png",
+                format="png",
+                dpi=PRINT_DPI,
+                facecolor="white",
+                bbox_inches=None if figure.drawn.get_layout_engine() else "tight",
+                metadata={"Software": None},
+            )
 
 
 def _check_names(report: Report) -> None:

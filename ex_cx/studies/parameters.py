@@ -90,6 +90,7 @@ class DataParameters(Strict):
     labels : column -> what to call it in sentences and figures.
     limits : what the study cannot show, in sentences that the report repeats.
     title : the report's heading; empty lets the notebook word one.
+    png : store figures as PNG at print size, too.
     run_dir : folder that receives the report's parts; empty only shows them.
     """
 
@@ -101,6 +102,7 @@ class DataParameters(Strict):
     labels: dict[str, str] = Field(default_factory=dict)
     limits: Sentences = ()
     title: str = ""
+    png: bool = False
     run_dir: str = ""
 
     @field_validator("segment")
