@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ex_cx.errors import RunError, StudyError
 
-__all__ = ["Claim", "Shard", "claimed", "is_held", "parse_shard", "publishing_in"]
+__all__ = ["Claim", "Shard", "can_lock", "claimed", "is_held", "parse_shard", "publishing_in"]
 
 RUNNING, PUBLISHING = ".running", ".publishing"
 SHORTLY = 1.0
@@ -115,6 +115,20 @@ def publishing_in(folder: Path) -> Iterator[None]:
     """Wait until nobody else writes what all runs share (index, results), then keep others off."""
     with _holding(folder / PUBLISHING, told="", wait=True):
         yield
+
+
+def can_lock(folder: Path) -> bool:
+    """Are locks on files held in this folder?
+
+    Raises
+    ------
+    OSError : nothing can be written there.
+    """
+    path = folder / f"{RUNNING}-{os.getpid()}-looks"
+    with _holding(path, told="") as held:
+        found = held is not None and is_held(held)
+    path.unlink(missing_ok=True)
+    return found
 
 
 def is_held(lock: Path) -> bool:

@@ -41,7 +41,7 @@ class Finding:
 
 
 def examine(out: Path) -> list[Finding]:
-    """Python, packages, bytecode, kernels, Chromium, and whether `out` can be written."""
+    """Python, packages, bytecode, kernels, Chromium, dask; can `out` be written, and locked?"""
     return [
         Finding(
             what=f"Python {platform.python_version()} ({sys.executable})",
@@ -53,7 +53,9 @@ def examine(out: Path) -> list[Finding]:
         _bytecode(),
         _forked(),
         _chromium(),
+        _cluster(),
         _writable(out),
+        *_locks(out),
     ]
 
 
@@ -103,11 +105,47 @@ def _chromium() -> Finding:
     )
 
 
-def _writable(out: Path) -> Finding:
-    """Can a file be made in `out`, or in the nearest folder above it that exists?"""
+def _cluster() -> Finding:
+    try:
+        version = metadata.version("distributed")
+    except metadata.PackageNotFoundError:
+        version = ""
+    return Finding(
+        what=f"distributed: {version or 'not found'}",
+        good=bool(version),
+        essential=False,
+        advice="Only --executor dask needs it: pip install 'ex-cx[dask]'",
+    )
+
+
+def _existing(out: Path) -> Path:
+    """`out`, or the nearest folder above it that exists."""
     place = out.absolute()
     while not place.exists():
         place = place.parent
+    return place
+
+
+def _locks(out: Path) -> Iterator[Finding]:
+    """Do two runners keep each other out there? Not looked at where nothing can be written."""
+    from ex_cx.studies.claims import can_lock
+
+    place = _existing(out)
+    try:
+        found = can_lock(place)
+    except OSError:
+        return
+    yield Finding(
+        what=f"locks on files in {place}: {'held' if found else 'not held'}",
+        good=found,
+        essential=False,
+        advice="Two runners in one folder do not keep each other out there; start one at a time.",
+    )
+
+
+def _writable(out: Path) -> Finding:
+    """Can a file be made in `out`, or in the nearest folder above it that exists?"""
+    place = _existing(out)
     try:
         with tempfile.TemporaryFile(dir=place):
             pass

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,21 @@ def test_verify_ends_with_1_where_something_differs_and_2_where_nothing_is(tmp_p
     done = ex_cx("verify", tmp_path)
     assert done.returncode == 1
     assert "result.json: is missing" in done.stdout
+
+
+def test_the_document_names_every_command_and_option():
+    import typer
+
+    from ex_cx.studies.cli import app
+
+    text = (Path(__file__).parents[2] / "docs" / "commands.md").read_text(encoding="utf-8")
+    commands = typer.main.get_command(app).commands
+    missing = [name for name in commands if f"`ex-cx {name}" not in text]
+    missing += [
+        f"{name} {option}"
+        for name, command in commands.items()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and option not in text
+    ]
+    assert missing == []

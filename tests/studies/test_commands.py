@@ -179,6 +179,9 @@ def test_the_doctor_tells_what_lacks(tmp_path, monkeypatch):
     lines = [finding.line() for finding in examine(tmp_path / "file")]
     assert "LACKS no-such-package: absent. pip install 'ex-cx[study]'" in lines
     assert [line for line in lines if line.startswith("note  Chromium: not found")]
+    assert not [line for line in lines if "locks on files" in line]
+    assert good["locks"].what.endswith(f"in {tmp_path}: held")
+    assert {path.name for path in tmp_path.iterdir()} == {"file"}
     assert [line for line in lines if line.startswith(f"LACKS writing to {tmp_path / 'file'}")]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import RunError, StudyError
-from ex_cx.studies import executors, making
+from ex_cx.studies import executors, making, preparing
 from ex_cx.studies.claims import is_held, parse_shard
 from ex_cx.studies.gathering import gather_study
 from ex_cx.studies.layout import read_json, working_in
@@ -357,4 +359,49 @@ def test_of_two_runners_of_one_study_one_is_told_to_wait(study_file, tmp_path):
     assert first.communicate(timeout=200)[1] == ""
     assert first.returncode == 0
     assert verify_run(out / "small" / RUN)[1]
+    assert hidden(out / "small") == []
+
+
+def write_notebook(path: Path, *cells: str) -> Path:
+    """A notebook in the place of one of ours; it takes any parameters."""
+    import nbformat
+
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.cells[0].metadata["tags"] = ["parameters"]
+    book.metadata["kernelspec"] = {"name": "python3", "display_name": "x", "language": "python"}
+    nbformat.write(book, path)
+    return path
+
+
+EATS = "import os, time; held = bytearray(300_000_000); time.sleep(1.5); os.kill(os.getpid(), 9)"
+BAD_NOTEBOOKS = {
+    "raises": ("raise ValueError('no <rows>')", r"ValueError: no <rows>$"),
+    "hangs": ("import time; time.sleep(600)", r"The notebook took longer than 8 seconds"),
+    "eats": (EATS, r"The kernel died \(exit code -9\); .* It held up to (3[0-9]{2}|4[0-9]{2}) MiB"),
+    "says nothing": ("1", r"ended without a report: it wrote no result\.json"),
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("kernels", ["fresh", "forked"])
+@pytest.mark.parametrize(("cell", "reason"), BAD_NOTEBOOKS.values(), ids=BAD_NOTEBOOKS)
+def test_a_bad_notebook_fails_with_the_reason_and_keeps_the_last_good_report(
+    study_file, tmp_path, monkeypatch, cell, reason, kernels
+):
+    from ex_cx.studies import kernels as kernels_module
+
+    monkeypatch.setattr(kernels_module, "WORTH_IT", 1 if kernels == "forked" else 99)
+    study, out = study_file(), tmp_path / "runs"
+    (out / "small" / RUN).mkdir(parents=True)
+    (out / "small" / RUN / "report.html").write_text("the last good one")
+    book = write_notebook(tmp_path / "bad.ipynb", "a = 1", cell)
+    monkeypatch.setattr(making, "notebook_path", lambda name: book)
+    monkeypatch.setattr(preparing, "notebook_path", lambda name: book)
+    outcome = run_study(study, out=out, timeout=8 if "sleep(600)" in cell else 120)
+    (run,) = outcome.runs
+    assert run.status == "failed"
+    assert re.search(reason, run.reason), run.reason
+    assert (out / "small" / RUN / "report.html").read_text() == "the last good one"
+    assert html.escape(run.reason, quote=True)[:40] in outcome.index.read_text()
+    assert run.reason.splitlines()[0] in (run.folder / "run.log").read_text()
     assert hidden(out / "small") == []
