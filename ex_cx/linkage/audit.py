@@ -116,13 +116,7 @@ class LinkAudit:
         return f"<LinkAudit {parts}>"
 
     def _repr_html_(self) -> str:
-        parts = [
-            f"<p><strong>{html.escape(title)}</strong></p>"
-            + getattr(self, name).to_html(index=False, escape=True, na_rep="", max_rows=60)
-            for name, title in _PARTS.items()
-            if len(getattr(self, name))
-        ]
-        return "".join(parts)
+        return "".join(_shown(self, name) for name in _PARTS if len(getattr(self, name)))
 
 
 _PARTS = {
@@ -138,6 +132,18 @@ _PARTS = {
     "scales": "May the answers of a scale be averaged?",
     "waves": "Is a scale the same in every wave?",
 }
+
+
+_OPEN = ("flow", "unmatched", "suppressed")
+"""Parts that a notebook shows at once; the others lie folded."""
+
+
+def _shown(audit: LinkAudit, name: str) -> str:
+    title = f"<strong>{html.escape(_PARTS[name])}</strong>"
+    table = getattr(audit, name).to_html(index=False, escape=True, na_rep="", max_rows=60)
+    if name in _OPEN:
+        return f"<p>{title}</p>{table}"
+    return f"<details><summary>{title}</summary>{table}</details>"
 
 
 def _stack(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
