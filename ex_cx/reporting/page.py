@@ -1,11 +1,13 @@
 """Pages: a run's parts to one self-contained report, a study's runs to one index.
 
-Pages ask nothing of the network, run no script, follow light and dark, and print.
+Pages ask nothing of the network, follow light and dark, and print. All of one is read without its
+script, which sorts tables and enlarges figures; the page's policy lets no other script run.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import itertools
 import json
@@ -74,8 +76,7 @@ def report_body(
     """Title to method, as HTML: what a notebook shows and what a page is built around."""
     from markupsafe import Markup
 
-    numbers = itertools.count(1)
-    shown = partial(_shown, svgs=svgs, numbers=numbers)
+    shown = partial(_shown, svgs=svgs, numbers=itertools.count(1), places=itertools.count(1))
     return template("body.html.j2").render(
         report=report,
         main=shown(report),
@@ -92,9 +93,13 @@ def report_body(
 
 
 def _shown(
-    part: Mapping[str, Any], *, svgs: Mapping[str, str], numbers: Iterator[int]
+    part: Mapping[str, Any],
+    *,
+    svgs: Mapping[str, str],
+    numbers: Iterator[int],
+    places: Iterator[int],
 ) -> dict[str, Any]:
-    """A section, or the report itself, with its figures numbered and its tables as HTML."""
+    """A section, or the report itself, with its figures and tables numbered."""
     from markupsafe import Markup
 
     figures = [
@@ -112,6 +117,7 @@ def _shown(
                 table["caption"],
                 text_columns=table["text_columns"],
                 answer_rows=table["answer_rows"],
+                name=f"Table {next(places)}",
             )
         )
         for table in part["tables"]
@@ -155,7 +161,7 @@ def notebook_view(report: Mapping[str, Any], svgs: Mapping[str, str]) -> str:
     css = re.sub(
         r"@media screen and \(prefers-color-scheme: dark\) \{.*?\}\s*\}", "", css, flags=re.S
     )
-    css = re.sub(r"@page *\{[^}]*\}", "", css)
+    css = re.sub(r"@page *\{(?:[^{}]|\{[^{}]*\})*\}", "", css)
     css = re.sub(r"(?<![\w.-])(?::root|body)(?= *\{)", "&", css)
     style = f".ex-cx.ex-cx.ex-cx {{ {css} }} .ex-cx {{ padding: 1rem 1.25rem; max-width: 51rem; }}"
     body = report_body(report, svgs)
@@ -183,8 +189,15 @@ def whole_page(title: str, body: Markup, *, embedded: Mapping[str, Any] | None =
         data = Markup('<script type="application/json" id="manifest">{}</script>').format(
             Markup(text)
         )
-    css = Markup(_text("style.css"))
-    return template("page.html.j2").render(title=title, css=css, body=body, data=data)
+    script = _text("page.js")
+    return template("page.html.j2").render(
+        title=title,
+        css=Markup(_text("style.css")),
+        body=body,
+        data=data,
+        script=Markup(script),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+    )
 
 
 def notebook_body(path: Path | str) -> str:

@@ -77,6 +77,7 @@ def html_table(
     *,
     text_columns: Sequence[str] = (),
     answer_rows: Sequence[int] = (),
+    name: str = "",
 ) -> str:
     """An accessible table: caption, scoped headers, every cell escaped, scrolls where narrow.
 
@@ -84,6 +85,7 @@ def html_table(
     ----------
     text_columns : columns set flush left; the first column and those of text are anyway.
     answer_rows : positions of the rows that hold the answer, set in bold.
+    name : such as `Table 1`: begins the caption and is read aloud where the table begins.
     """
     left = {frame.columns[0], *text_columns} if len(frame.columns) else set()
     heads = "".join(
@@ -102,10 +104,11 @@ def html_table(
             f'<tr{answer}><th scope="row" class="l"><span>{_cell(head)}</span></th>{line}</tr>'
         )
     lines = "".join(body)
-    name = html.escape(caption, quote=True)
+    region = html.escape(name or caption, quote=True)
+    told = f"{name}. {caption}" if name else caption
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">'
-        f"<table><caption><span>{_cell(caption)}</span></caption>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{region}">'
+        f"<table><caption><span>{_cell(told)}</span></caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>"
     )
 

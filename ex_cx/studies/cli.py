@@ -138,6 +138,9 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds that one run may take.")
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Also print each report as report.pdf, by Chromium.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a study file: what is unchanged is skipped, one failing report never stops the others."""
@@ -167,6 +170,7 @@ def run(
                 force=force,
                 fail_fast=fail_fast,
                 timeout=timeout,
+                pdf=pdf,
                 notify=notify,
             )
         told = [narration.outcome_json(outcome)] if as_json else narration.closing(outcome)

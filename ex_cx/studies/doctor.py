@@ -13,10 +13,10 @@ from importlib import metadata
 from pathlib import Path
 
 from ex_cx.studies.manifest import PACKAGES
+from ex_cx.studies.printing import BROWSERS
 
 __all__ = ["Finding", "examine"]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OLDEST = (3, 11)
 
 
@@ -101,7 +101,7 @@ def _chromium() -> Finding:
         what=f"Chromium: {path or 'not found'}",
         good=path is not None,
         essential=False,
-        advice="Reports are made without it; a browser prints one as PDF.",
+        advice="Only --pdf needs it (Debian, Ubuntu: apt install chromium).",
     )
 
 

@@ -28,6 +28,7 @@ from ex_cx.studies.manifest import (
     versions,
 )
 from ex_cx.studies.preparing import notebook_path
+from ex_cx.studies.printing import PDF, print_page
 from ex_cx.studies.records import brief_results, finish, hide_places, now, outputs_of, run_log
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class RunSpec:
     study_dir : folder of the study's reports, which every machine must see at the same path.
     panel : the stored panel, and `files` what must not change while the run goes on.
     timeout : seconds that the run may take.
+    pdf : also print the report, as report.pdf.
     """
 
     run: str
@@ -60,6 +62,7 @@ class RunSpec:
     panel: Path
     files: Mapping[Path, FileStamp]
     timeout: float | None = None
+    pdf: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,13 +198,15 @@ def _complete(spec: RunSpec, manifest: dict[str, Any], folder: Path) -> None:
     result = read_json(folder / "result.json") or {}
     manifest |= {"rows": result.get("counts", {}), "results": brief_results(result)}
     hide_places(executed, {str(folder): ".", str(spec.study_dir): ".."})
+    cells = notebook_body(executed)
+    if spec.pdf:  # of the page without its own hash, which is not shown
+        print_page(render_page(folder, manifest, cells), folder / PDF)
     manifest["outputs"] = outputs_of(folder)
     if installed_sha256() != manifest["ex_cx_sha256"]:
         manifest["changed_meanwhile"] = True
     write_json(folder / "manifest.json", manifest)
     write_text(folder / "run.log", run_log(manifest, executed))
-    page = render_page(folder, manifest, notebook_body(executed))
-    write_text(folder / "report.html", page)
+    write_text(folder / "report.html", render_page(folder, manifest, cells))
     _refuse_changes(spec)
 
 

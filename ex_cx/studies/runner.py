@@ -19,6 +19,7 @@ from ex_cx.studies.making import RunRecord, RunSpec, publish_run
 from ex_cx.studies.manifest import FileStamp
 from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.preparing import Prepared, prepare_study, runs_asked, why_not_asked
+from ex_cx.studies.printing import PDF, find_browser
 from ex_cx.studies.states import run_state
 
 __all__ = ["Executor", "PlannedRun", "Progress", "RunOutcome", "StudyOutcome", "run_study"]
@@ -107,6 +108,7 @@ def run_study(
     force: bool = False,
     fail_fast: bool = False,
     timeout: float | None = None,
+    pdf: bool = False,
     notify: Callable[[Progress], None] | None = None,
 ) -> StudyOutcome:
     """Link a study's sources once, then execute every run of it that is not current.
@@ -125,13 +127,15 @@ def run_study(
     executor : where runs are made; None is here.
     fail_fast : after a failure no further run is started.
     timeout : seconds that one run may take.
+    pdf : also print each report, as report.pdf; a report without one is made again.
     notify : called before and after each run, one call at a time.
 
     Raises
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : the study or its data are not
         usable; nothing was run. RunError : the folder cannot be written, another runner is at
-        work in it, or a cluster is lost. KeyboardInterrupt : stopped. What is in place is whole.
+        work in it, a cluster is lost, or `pdf` finds no Chromium. KeyboardInterrupt : stopped.
+        What is in place is whole.
 
     Notes
     -----
@@ -140,6 +144,8 @@ def run_study(
     ex_cx and the packages beneath. A failed run leaves `<run>.failed/` beside its last good report.
     """
     part, where = parse_shard(shard), executor or Executor()
+    if pdf and where.kind == "here":
+        find_browser()
     with stop_signals_interrupt():
         prepared = prepare_study(path, data_root)
         folder = Path(out).absolute() / prepared.loaded.study.study
@@ -147,9 +153,9 @@ def run_study(
         with working_in(folder, part, asked) as claim:
             stored = store_linked(prepared.linked, folder)
             todo = [pair for pair in prepared.runs if pair[0].name in asked]
-            skip = set() if force else _current(folder, todo)
+            skip = set() if force else _current(folder, todo, pdf=pdf)
             specs = [
-                _spec(run, manifest, prepared.files, stored, timeout)
+                replace(_spec(run, manifest, prepared.files, stored, timeout), pdf=pdf)
                 for run, manifest in todo
                 if run.name not in skip
             ]
@@ -165,10 +171,16 @@ def run_study(
     return StudyOutcome(index=index, runs=every)
 
 
-def _current(folder: Path, todo: Sequence[tuple[PlannedRun, Mapping[str, Any]]]) -> set[str]:
-    """Names of the runs whose report is of all that decides it today."""
+def _current(
+    folder: Path, todo: Sequence[tuple[PlannedRun, Mapping[str, Any]]], *, pdf: bool
+) -> set[str]:
+    """Names of the runs whose report is of all that decides it today; and printed, if `pdf`."""
     states = [run_state(folder / run.name, manifest) for run, manifest in todo]
-    return {state.run for state in states if state.condition == "current"}
+    return {
+        state.run
+        for state in states
+        if state.condition == "current" and (not pdf or (folder / state.run / PDF).is_file())
+    }
 
 
 def _spec(

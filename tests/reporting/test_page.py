@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from importlib.resources import files
@@ -78,16 +80,25 @@ def test_the_page_is_well_formed_and_accessible(page, read_page):
     assert len(ids) == len(set(ids))
 
 
-def test_nothing_is_asked_of_the_network_and_no_script_runs(page, read_page):
+def test_nothing_is_asked_of_the_network_and_only_the_own_script_runs(page, read_page):
     read = read_page(page)
-    assert [attrs["type"] for attrs in read.named("script")] == ["application/json"]
+    assert read.named("script") == [{"type": "application/json", "id": "manifest"}, {}]
     for tag, attrs in read.tags:
         for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
             assert (attrs.get(name) or "#").startswith(("#", "data:image/")), (tag, attrs)
         assert not [name for name in attrs if name.startswith("on")]
     assert not re.findall(r"@import|url\((?!#)", page)
     policy = next(a["content"] for a in read.named("meta") if "http-equiv" in a)
-    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    own = page.rpartition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "img-src data:",
+        f"script-src 'sha256-{digest}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
 
 
 def test_the_page_is_small(page):
@@ -104,8 +115,8 @@ def test_the_manifest_is_embedded_and_comes_back_whole(report, tmp_path, read_pa
     manifest = MANIFEST | {"title": "</script><script>alert(1)</script><!-- \u2028 &amp;"}
     page = page_of(report, tmp_path, manifest=manifest)
     read = read_page(page)
-    assert len(read.named("script")) == 1
-    (text,) = read.text["script"]
+    assert len(read.named("script")) == 2
+    text, _ = read.text["script"]
     assert json.loads(text) == manifest
     assert "<" not in text
 
@@ -123,7 +134,7 @@ def test_hostile_labels_inject_nothing(hostile_report, hostile, tmp_path, read_p
     page = page_of(hostile_report, tmp_path, manifest=MANIFEST | {"parameters": named})
     read = read_page(page)
     assert read.wrong == []
-    assert [attrs.get("type") for attrs in read.named("script")] == ["application/json"]
+    assert [attrs.get("type") for attrs in read.named("script")] == ["application/json", None]
     assert len(read.named("h1")) == 1
     assert not [attrs for _, attrs in read.tags if any(name.startswith("on") for name in attrs)]
 

@@ -291,7 +291,7 @@ def test_hostile_labels_break_no_section(panel, tmp_path, read_page, hostile):
     page = read_page(markup)
     assert not page.wrong
     assert "<script>alert" not in markup
-    assert [attrs.get("id") for attrs in page.named("script")] == ["manifest"]
+    assert [attrs.get("id") for attrs in page.named("script")] == ["manifest", None]
 
 
 def test_a_bent_association_is_not_called_none_where_its_slope_at_one_value_is_none():
