@@ -250,10 +250,10 @@ class Panel:
         Returns
         -------
         column, n, missing, units, periods (with a value), mean, sd, sd_between (of the units'
-        means), sd_within, within_share (of the variance, that within units: an exposure with little
-        of it cannot be studied with unit effects absorbed), min, max. A range is the values of two
-        single unit-periods: it is missing for fewer than five values, and where `<column>_n` tells
-        the respondents, unit-periods of fewer than five are not in it.
+        means), sd_within, min, max, within_share (of the variance, that within units: an exposure
+        with little of it cannot be studied with unit effects absorbed). A range is the values of
+        two single unit-periods: it is missing for fewer than five values, and where `<column>_n`
+        tells the respondents, unit-periods of fewer than five are not in it.
 
         >>> rows = pd.DataFrame({"unit": list("aabb"), "period": [1, 2, 1, 2], "x": [1.0, 3, 5, 7]})
         >>> found = Panel.from_frame(rows, unit="unit", period="period").describe().iloc[0]
@@ -292,7 +292,7 @@ def _spread(
     n = len(kept)
     seen_in = {"units": len(np.unique(codes)), "periods": len(np.unique(periods[present]))}
     if n == 0:
-        absent = ("mean", "sd", "sd_between", "sd_within", "within_share", "min", "max")
+        absent = ("mean", "sd", "sd_between", "sd_within", "min", "max", "within_share")
         return {"n": 0, "missing": len(values), **seen_in, **dict.fromkeys(absent, np.nan)}
     ranged = values[present & ~few]
     ends = (ranged.min(), ranged.max()) if len(ranged) >= MIN_N else (np.nan, np.nan)
@@ -310,9 +310,9 @@ def _spread(
         "sd": sd,
         "sd_between": float(seen.std(ddof=1)) if len(seen) > 1 else np.nan,
         "sd_within": float(np.sqrt((within**2).sum() / max(n - len(seen), 1))),
-        "within_share": float((within**2).sum() / total) if total > 0 else np.nan,
         "min": float(ends[0]),
         "max": float(ends[1]),
+        "within_share": float((within**2).sum() / total) if total > 0 else np.nan,
     }
 
 
