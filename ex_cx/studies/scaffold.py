@@ -20,11 +20,16 @@ UNITS = r"unit|team|site|store|branch|trust|school|group|region|department|org|c
 OUTCOMES = r"cx|nps|csat|ces|satisf|customer|patient|guest|retention|churn|renew|sales|revenue|fcr"
 EXPOSURES = r"ex|enps|engag|employee|staff|attrition|turnover|occupan|workload|absen|sick|tenure"
 COUNTS = r"n|count|rows|respondents|answers|sample|weight"
+MOST_GROUPS, FEWEST_UNITS = 12, 5
+"""Groups of units that are offered as segments: how many at most, of how many units at least."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guess:
-    """Roles of a table's columns; `by_name` holds those that their names speak for."""
+    """Roles of a table's columns; `by_name` holds those that their names speak for.
+
+    `groups` are columns that could be segments: text, the same in all rows of a unit.
+    """
 
     unit: str
     period: str
@@ -32,6 +37,7 @@ class Guess:
     exposures: tuple[str, ...]
     others: tuple[str, ...]
     by_name: frozenset[str]
+    groups: tuple[str, ...] = ()
 
 
 def scaffold_study(folder: Path, data: Path) -> Iterator[str]:
@@ -124,7 +130,17 @@ def guess_roles(frame: pd.DataFrame) -> Guess:
         exposures=tuple(exposures),
         others=tuple(str(name) for name in frame if name not in taken),
         by_name=by_name,
+        groups=tuple(_groups(frame, unit, taken)),
     )
+
+
+def _groups(frame: pd.DataFrame, unit: str, taken: set[str]) -> Iterator[str]:
+    """Columns of text that sort the units into a few groups, each of several."""
+    for name in (str(name) for name in frame if name not in taken and not _is_number(frame[name])):
+        each = frame.groupby(unit)[name].nunique()
+        sizes = frame.groupby(name)[unit].nunique()
+        if each.max() == 1 and 2 <= len(sizes) <= MOST_GROUPS and sizes.min() >= FEWEST_UNITS:
+            yield name
 
 
 def _is_number(column: pd.Series) -> bool:
@@ -195,6 +211,11 @@ def study_text(study: str, table: str, guess: Guess) -> str:
             *(f"  #   {json.dumps(other, ensure_ascii=False)}" for other in guess.others),
             "",
             "notebooks: [data_audit, panel_regression]",
+            *(
+                f"# segments: {{{_quoted(name)}: [panel_regression]}}  "
+                "# one report more for each value"
+                for name in guess.groups
+            ),
             "",
         ]
     )

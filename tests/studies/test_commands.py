@@ -194,6 +194,12 @@ def test_a_new_study_checks_and_overwrites_nothing(tmp_path, panel_frame):
     assert "  exposures: [engagement, occupancy]  # guess, by name" in text
     assert "  outcomes: [nps]  # guess, by name" in text
     assert '  #   "effort"' in text
+    offered = "# segments: {region: [panel_regression]}  # one report more for each value"
+    assert offered in text
+    study = tmp_path / "mine" / "study.yaml"
+    study.write_text(text.replace(offered, offered[2:]))
+    assert list(check_study(study))[-1] == "study.yaml is good: 4 runs."
+    study.write_text(text)
     with pytest.raises(StudyError, match="exists and is not an empty folder"):
         list(scaffold_study(tmp_path / "mine", tmp_path / "my data.csv"))
     assert (tmp_path / "mine" / "study.yaml").read_text() == text
