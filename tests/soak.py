@@ -9,6 +9,7 @@ absent; at the end an undisturbed run must finish and every run verify.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import random
 import re
@@ -78,8 +79,11 @@ def kill_once(
     """Runners disturbed at a random moment: what was killed, and what was wrong afterwards."""
     shards = [("--shard", "1/2"), ("--shard", "2/2")] if rng.random() < 1 / 3 else [()]
     runners = [run(study, out, mark, *shard) for shard in shards]
-    time.sleep(rng.uniform(0.2, longest))
     own = {process.pid for process in runners}
+    if rng.random() < 3 / 4:  # else also while it links the sources
+        while marked(mark) and not set(marked(mark)) - own:
+            time.sleep(0.1)
+    time.sleep(rng.uniform(0.0, longest))
     others = [pid for pid in marked(mark) if pid not in own]
     victim = rng.choice(others) if others and rng.random() < 2 / 3 else runners[0].pid
     what = "the runner" if len(runners) == 1 else "one of two shards"
@@ -110,6 +114,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kills", type=int, nargs="?", default=100)
     parser.add_argument("--longest", type=float, default=14.0, help="seconds before a kill")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no kill after them")
     parser.add_argument("--seed", type=int, default=20261122)
     asked = parser.parse_args()
     rng, begun, killed = random.Random(asked.seed), time.monotonic(), Counter[str]()
@@ -126,6 +131,8 @@ def main() -> int:
     )
     code = installed_sha256()
     for number in range(1, asked.kills + 1):
+        if time.monotonic() - begun > 60 * asked.minutes:
+            break
         if installed_sha256() != code:
             sys.exit("The code of ex_cx was changed meanwhile; begin again.")
         what, wrong = kill_once(study, out, f"{place.name}-{number}", rng, asked.longest)
@@ -143,7 +150,7 @@ def main() -> int:
     shutil.rmtree(place)
     minutes = (time.monotonic() - begun) / 60
     print(f"killed: {dict(killed)}")
-    print(f"{faults} faults after {asked.kills} kills in {minutes:.0f} minutes")
+    print(f"{faults} faults after {killed.total()} kills in {minutes:.0f} minutes")
     return int(faults > 0)
 
 
