@@ -20,6 +20,7 @@ from ex_cx.linkage.agreement import (
     unit_means,
     within_group_agreement,
 )
+from ex_cx.linkage.scales import score_scale
 
 ORACLE = json.loads(
     (Path(__file__).parents[1] / "oracles" / "scales.json").read_text(encoding="utf-8")
@@ -115,6 +116,23 @@ def test_unit_means_by_hand():
     assert_allclose(found["shrunken"], [2.5 - 1.5 * share, 2.5 + 1.5 * share])
 
 
+def test_shrunken_means_are_the_predictions_of_a_mixed_model():
+    # of units alike in size, restricted likelihood and analysis of variance agree
+    rng = np.random.default_rng(6)
+    unit = np.repeat(np.arange(30), 12)
+    x = 3 + 0.5 * rng.normal(size=30)[unit] + rng.normal(size=360)
+    frame = pd.DataFrame({"x": x, "unit": unit})
+    found = unit_means(frame, "x", "unit")
+    oracle = sm.MixedLM(frame["x"], np.ones((360, 1)), groups=frame["unit"]).fit(
+        reml=True, method="bfgs", gtol=1e-9
+    )
+    between, within = oracle.cov_re.iloc[0, 0], oracle.scale
+    assert_allclose(found["reliability"], between / (between + within / 12), rtol=1e-8)
+    assert_allclose(found["std_error"], np.sqrt(within / 12), rtol=1e-8)
+    effects = [oracle.random_effects[at].iloc[0] for at in range(30)]
+    assert_allclose(found["shrunken"], oracle.fe_params.iloc[0] + effects, rtol=1e-8)
+
+
 def test_shrinkage_comes_nearer_to_the_truth_than_means_do():
     rng = np.random.default_rng(8)
     truth = rng.normal(size=400) * 0.3
@@ -142,6 +160,27 @@ def test_respondents_needed_are_those_of_the_literature():
     assert [respondents_needed(s) for s in (0.05, 0.10, 0.15, 0.20)] == [45, 21, 14, 10]
     with pytest.raises(SchemaError, match=r"ICC\(1\) 0 and reliability 0\.7 must lie between"):
         respondents_needed(0.0)
+
+
+def test_the_report_takes_the_score_of_the_measure_and_says_what_alpha_needs():
+    answers = LEADERS.copy()
+    answers.loc[::3, ITEMS[0]] = np.nan
+    found = aggregation_report(answers, ITEMS, "COMPID", 5, min_share=0.5).set_index("index")
+    score = score_scale(answers, items=ITEMS, low=1, high=5, min_share=0.5)
+    whole = icc(answers.assign(s=score), "s", "COMPID").iloc[0]
+    assert found.loc["ICC(1)", "value"] == pytest.approx(whole["icc1"])
+    assert whole["n"] == len(answers)
+    pair = aggregation_report(LEADERS, ITEMS[:2], "COMPID", 5, noun="firm").set_index("index")
+    alpha = pair.loc["alpha", "value"]
+    # Spearman-Brown: k items like these have alpha k a / (1 + (k - 1) a), a = alpha / (2 - alpha)
+    a = alpha / (2 - alpha)
+    needed = next(k for k in range(1, 99) if k * a / (1 + (k - 1) * a) >= 0.7)
+    assert f"0.70 needs {max(needed, 2)} items like these; there are 2" in pair["reading"].tolist()
+    assert "6 firms reach 0.70" in pair.loc["median r_wg(j), uniform null", "reading"]
+    odd = aggregation_report(
+        LEADERS.assign(neg=-2 * LEADERS[ITEMS[0]]), [ITEMS[0], "neg"], "COMPID", 5
+    )
+    assert "look for one that was not turned" in odd["reading"].iloc[0]
 
 
 def test_the_report_says_what_units_would_need():
