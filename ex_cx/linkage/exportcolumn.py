@@ -220,6 +220,11 @@ class ColumnMapping:
             raise SchemaError("`filled` tells whether there is a value, so it stands alone.")
         if times and (self.choices or self.columns):
             raise SchemaError("A time has neither `choices` nor `columns`; leave them out.")
+        if re.search("%[zZ]", self.format):
+            raise SchemaError(
+                f"`format` is {self.format!r}; times with an offset need none. Leave it out and "
+                "state `times: zone` as `written`."
+            )
         if self.shift_start and self.next_day_before:
             raise SchemaError("State one of `shift_start` and `next_day_before`, not both.")
         if (self.shift_start or self.next_day_before) and not self.clock:

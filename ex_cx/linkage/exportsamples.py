@@ -85,15 +85,6 @@ Drawn = tuple[dict[str, bytes], dict[tuple[str, str], dict[str, float]]]
 
 def _survey(rng: np.random.Generator) -> Drawn:
     """Qualtrics: three header rows; once with choice texts, once with codes."""
-    header = ["StartDate", "Status", "Finished", "ResponseId", "RecordedDate", "Team"]
-    header += ["Q1_1", "Q1_2", "Q1_3", "Q2", "Q3"]
-    questions = ["Start Date", "Response Type", "Finished", "Response ID", "Recorded Date", "Team"]
-    ask = "To what extent do you agree?\nThink of the last month. - "
-    questions += [
-        ask + text for text in ("I like my work", 'I "give my all"', "I think of leaving")
-    ]
-    questions += ["How likely are you to recommend us?", "Anything else?"]
-    imports = [json.dumps({"ImportId": name}) for name in header]
     texts, codes, values = [], [], {}
     denver = ZoneInfo("America/Denver")
     for team in TEAMS:
@@ -111,25 +102,31 @@ def _survey(rng: np.random.Generator) -> Drawn:
                 texts.append(_response(written, codes=False))
                 codes.append(_response(written, codes=True))
             values[team, month] = _survey_truth(items, recommend)
-    test = ["2024-10-02 09:00:00", "Survey Preview", "True", "R_test", "2024-10-02 09:01:00", "007"]
-    open_one = [
-        "2024-10-02 09:00:00",
-        "IP Address",
-        "False",
-        "R_open",
-        "2024-10-02 09:01:00",
-        "018",
-    ]
-    texts += [[*test, *AGREE[:3], "3", "=1+1"], [*open_one, *AGREE[:3], "", ""]]
-    test[1:3], open_one[1:3] = ["1", "1"], ["0", "0"]
-    codes += [[*test, "1", "2", "3", "3", "=1+1"], [*open_one, "1", "2", "3", "", ""]]
+    day = "2024-10-02 09:00:00"
+    agreed, coded = ["Somewhat agree"] * 3, ["4"] * 3
+    texts.append([day, "Survey Preview", "True", "R_test", day, "007", *agreed, "3", "=1+1"])
+    texts.append([day, "IP Address", "False", "R_open", day, "018", *agreed, "", ""])
+    codes.append([day, "1", "1", "R_test", day, "007", *coded, "3", "=1+1"])
+    codes.append([day, "0", "0", "R_open", day, "018", *coded, "", ""])
     texts.append(texts[0])  # taken up again: the same response once more
     codes.append(codes[0])
-    top = [header, questions, imports]
+    top = _survey_header()
     return {
         "qualtrics_survey_text.csv": _csv([*top, *texts]).encode("utf-8-sig"),
         "qualtrics_survey_codes.csv": _csv([*top, *codes]).encode("utf-8-sig"),
     }, values
+
+
+def _survey_header() -> list[list[str]]:
+    """Names, question texts with line breaks and quotation marks, import ids."""
+    header = ["StartDate", "Status", "Finished", "ResponseId", "RecordedDate", "Team"]
+    header += ["Q1_1", "Q1_2", "Q1_3", "Q2", "Q3"]
+    questions = ["Start Date", "Response Type", "Finished", "Response ID", "Recorded Date", "Team"]
+    ask = "To what extent do you agree?\nThink of the last month. - "
+    items = ("I like my work", 'I "give my all"', "I think of leaving")
+    questions += [ask + text for text in items]
+    questions += ["How likely are you to recommend us?", "Anything else?"]
+    return [header, questions, [json.dumps({"ImportId": name}) for name in header]]
 
 
 def _response(written: Sequence[object], *, codes: bool) -> list[str]:

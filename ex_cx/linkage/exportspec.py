@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.exportcolumn import ColumnMapping
+
+if TYPE_CHECKING:
+    from ex_cx.linkage.schema import SourceSpec
 
 __all__ = ["FileForm", "RowFilter", "RowRules", "TableMapping", "TimeRules"]
 
@@ -165,6 +168,32 @@ class TableMapping:
         blank = [name for name in self.columns if not name.strip()]
         if blank:
             raise SchemaError("A column of the clean table has a blank name. Give it one.")
+
+    def check_source(self, spec: SourceSpec) -> None:
+        """Does a source that is read by this mapping agree with it?
+
+        Raises
+        ------
+        SchemaError : scales or directions of measures are not those of the columns they read, or a
+            date of the source is no time here; `read` speaks of columns.
+        """
+        if spec.read.dates or spec.read.text or spec.read.date_format:
+            raise SchemaError(
+                f"The source {spec.path!r} has a mapping, whose `columns` say what is a time and "
+                "what is text. Leave `dates`, `date_format` and `text` out of `read`."
+            )
+        dates = [spec.period] if spec.frequency not in ("year", "integer") else []
+        for new, measure in spec.measures.items():
+            dates += [column for column, kind in measure.columns().items() if kind == "date"]
+            for column in (measure.score, *measure.items):
+                if column in self.columns:
+                    self.columns[column].check_measure(new, measure)
+        for column in dates:
+            if column in self.columns and not self.columns[column].is_time:
+                raise SchemaError(
+                    f"The source {spec.path!r} takes {column!r} for a date, which its mapping does "
+                    f"not say it is, so that no clock is heeded. State `kind: time` for {column!r}."
+                )
 
     def needed(self) -> list[str]:
         """Columns of the export that must be there."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -18,7 +19,7 @@ from ex_cx.errors import SchemaError, some
 from ex_cx.linkage.exportcolumn import ColumnMapping
 from ex_cx.linkage.exportspec import TimeRules
 from ex_cx.linkage.exportvalues import Converted, bad_values, distinct_text, named_values
-from ex_cx.linkage.parsing import parse_dates
+from ex_cx.linkage.parsing import parse_distinct
 from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["convert_times"]
@@ -28,7 +29,6 @@ _CLOCK = r"(\d{1,2})[:.](\d{2})(?:[:.](\d{2})(?:\.\d+)?)?(?:\s*([AaPp])\.?[Mm]\.
 _BARE_CLOCK = r"(\d{1,2})(\d{2})"
 _DAY = 86_400
 _CLOCK_DIRECTIVES = re.compile(r"%[HIMScXzs]")
-NO_TIME = np.iinfo(np.int64).min
 
 
 def convert_times(
@@ -52,43 +52,46 @@ def convert_times(
     markers = (*missing, *each.missing)
     column = cells[name]
     if column.dtype.kind == "M":
-        parsed = _typed(column, each, rules)
+        done = _typed(column, each, rules)
     else:
-        parsed = _parsed(column, each, rules, markers, rows)
-    notes, problems = dict(parsed.notes), list(parsed.problems)
-    values = parsed.column
-    is_local, has_clock = parsed.form != "utc", _has_clock(column, each, values)
-    if each.clock and not problems:
-        clock = _clock_seconds(cells[each.clock], each, markers, rows)
-        problems += clock.problems
-        values, moved = _with_clock(values, clock.column, cells, each, markers, rows)
-        notes |= moved.notes
-        problems += moved.problems
-    lost: dict[str, np.ndarray] = {}
-    if rules.to and has_clock and not each.local and not problems:
-        if is_local and rules.zone == "written":
-            problems.append("times without an offset such as +01:00; state `zone` of their clock.")
-        elif is_local:
-            values, done = _to_utc(values, cells, rules, rows, each)
-            notes |= done.notes
-            problems += done.problems
-            lost = dict(done.lost)
-        values = values.dt.tz_localize("UTC").dt.tz_convert(rules.to).dt.tz_localize(None)
-        n = int(values.notna().sum())
-        written = "offset as written" if rules.zone == "written" else rules.zone
-        notes |= {f"clock of {written} to {rules.to}": n} if n else {}
+        done = _parsed(column, each, rules, markers, rows)
+    form = f"{done.form} and a clock" if each.clock else done.form
+    has_clock = not done.problems and _has_clock(column, each, done.column)
+    if each.clock and not done.problems:
+        done = _after(done, _with_clock(done.column, cells, each, markers, rows))
+    if rules.to and has_clock and not each.local and not done.problems:
+        if form != "utc":
+            done = _after(done, _to_utc(done.column, cells, rules, rows))
+        done = _after(done, _from_utc(done.column, rules))
+    if done.problems:
+        return done
+    values = done.column
+    notes = dict(done.notes)
     if each.day_starts:
         values = (values - pd.Timedelta(f"{each.day_starts}:00")).dt.normalize()
         notes[f"date of the working day, from {each.day_starts}"] = int(values.notna().sum())
     if each.part:
         values = _part(values, each.part)
+    return replace(done, column=values, notes=notes, form=form)
+
+
+def _after(before: Converted, step: Converted) -> Converted:
+    """One step after another: what both have noted."""
     return Converted(
-        column=values,
-        notes={what: n for what, n in notes.items() if n},
-        problems=tuple(problems),
-        lost=lost,
-        form=parsed.form if each.clock == "" else f"{parsed.form} and a clock",
+        column=step.column,
+        notes={**before.notes, **step.notes},
+        problems=(*before.problems, *step.problems),
+        lost={**before.lost, **step.lost},
+        form=before.form,
     )
+
+
+def _from_utc(instants: pd.Series, rules: TimeRules) -> Converted:
+    """The clock of `rules.to`."""
+    local = instants.dt.tz_localize("UTC").dt.tz_convert(rules.to).dt.tz_localize(None)
+    written = "offset as written" if rules.zone == "written" else rules.zone
+    n = int(local.notna().sum())
+    return Converted(column=local, notes={f"clock of {written} to {rules.to}": n} if n else {})
 
 
 def _typed(column: pd.Series, each: ColumnMapping, rules: TimeRules) -> Converted:
@@ -113,42 +116,60 @@ def _parsed(
     codes, text, size = distinct_text(column)
     marked = text.isin(markers).to_numpy(dtype=bool)
     present = text.mask(marked)
-    offset = present.str.contains(_OFFSET, regex=True).fillna(False).to_numpy(dtype=bool)
-    written = rules.zone == "written" and not each.local and bool(offset.any())
-    wrong: dict[str, np.ndarray] = {}
-    form = each.format
-    if written:
-        wrong["without an offset such as +01:00"] = present.notna().to_numpy() & ~offset
-        instants = pd.to_datetime(
-            present.where(offset), utc=True, format="ISO8601", errors="coerce"
-        )
-        found, form = instants.dt.tz_localize(None), "utc"
-    elif offset.any():
-        wrong["with an offset from UTC; state `times`, with `zone: written` and `to`"] = offset
-        found = pd.Series(pd.NaT, index=text.index, dtype="datetime64[us]")
-    elif each.format:
-        found = pd.to_datetime(present, format=_checked(each.format), errors="coerce")
-    else:
-        if rules.to and not each.local and not each.clock:
-            dated = present.notna() & ~present.str.contains(":", regex=False).fillna(False)
-            some_clock = bool((present.notna() & ~dated).any())
-            wrong["without a time of day"] = dated.to_numpy(dtype=bool) & some_clock
-        try:
-            found, form = parse_dates(present)
-        except SchemaError as error:
-            words = str(error).partition(": ")[2].replace("date_format", "format")
-            return Converted(column=column, problems=(words,))
-    if form != "utc" and not offset.any():
-        what = f"not a time of the form {form}"
-        wrong[what] = (found.isna() & present.notna()).to_numpy(dtype=bool)
+    try:
+        found, form, wrong = _stamps(present, each, rules)
+    except SchemaError as error:
+        words = str(error).partition(": ")[2].replace("date_format=", "format: ")
+        return Converted(column=column, problems=(words,))
     problems, blank = bad_values(wrong, each.invalid, codes, text, rows)
     notes = {f"{what}, made missing": n for what, n in blank.items()}
-    notes |= {"no value by its marker": int(size[marked].sum())}
+    if marked.any():
+        notes["no value by its marker"] = int(size[marked].sum())
     for flags in wrong.values():
         found = found.mask(flags)
     stamps = np.append(found.to_numpy("datetime64[us]"), np.datetime64("NaT"))[codes]
     values = pd.Series(stamps, index=column.index, name=column.name)
     return Converted(column=values, notes=notes, problems=problems, form=form)
+
+
+def _stamps(
+    present: pd.Series, each: ColumnMapping, rules: TimeRules
+) -> tuple[pd.Series, str, dict[str, np.ndarray]]:
+    """Distinct times, the form they are written in, and what is wrong -> with which of them."""
+    known = present.notna().to_numpy()
+    none = pd.Series(pd.NaT, index=present.index, dtype="datetime64[us]")
+    if not known.any():
+        return none, each.format, {}
+    offset = present.str.contains(_OFFSET, regex=True).fillna(False).to_numpy(dtype=bool)
+    if offset.any() and (rules.zone != "written" or each.local):
+        return (
+            none,
+            "",
+            {"with an offset from UTC; state `times`, `zone: written` and `to`": offset},
+        )
+    if offset.any():
+        plain = present.where(offset)
+        instants = pd.to_datetime(plain, utc=True, format="ISO8601", errors="coerce")
+        found = instants.dt.tz_localize(None)
+        return (
+            found,
+            "utc",
+            {
+                "without an offset such as +01:00": known & ~offset,
+                "not a time such as 2024-03-31T09:30+01:00": offset & found.isna().to_numpy(),
+            },
+        )
+    wrong = dict[str, np.ndarray]()
+    if each.format:
+        found, form = pd.to_datetime(present, format=_checked(each.format), errors="coerce"), ""
+    else:
+        found, form = parse_distinct(present, None, "times")
+        timed = present.str.contains(":", regex=False).fillna(False).to_numpy(dtype=bool)
+        if rules.to and timed.any() and not each.local and not each.clock:
+            wrong["without a time of day"] = known & ~timed
+    form = each.format or form
+    wrong[f"not a time of the form {form}"] = known & found.isna().to_numpy()
+    return found, form, wrong
 
 
 def _checked(form: str) -> str:
@@ -197,90 +218,81 @@ def _clock_seconds(
     found = hours * 3600 + minutes * 60 + seconds
     odd = (minutes > 59) | (seconds > 59) | (hours > 47) | wrong_half | found.isna()
     wrong = {"not a time of day such as 09:30": (odd & present.notna()).to_numpy(dtype=bool)}
-    problems, _ = bad_values(wrong, each.invalid, codes, text, rows)
+    problems, blank = bad_values(wrong, each.invalid, codes, text, rows)
+    notes = {f"{what}, made missing": n for what, n in blank.items()}
     spread = np.append(found.mask(odd).to_numpy(dtype=float), np.nan)[codes]
-    return Converted(column=pd.Series(spread, index=column.index), problems=problems)
+    return Converted(column=pd.Series(spread, index=column.index), notes=notes, problems=problems)
 
 
 def _with_clock(
     dates: pd.Series,
-    clock: pd.Series,
     cells: Mapping[str, pd.Series],
     each: ColumnMapping,
     markers: tuple[str, ...],
     rows: np.ndarray,
-) -> tuple[pd.Series, Converted]:
+) -> Converted:
     """Date and time of day as one; past 24:00, or after midnight in a shift, on the day after."""
+    read = _clock_seconds(cells[each.clock], each, markers, rows)
+    clock, problems = read.column, read.problems
     late = (clock >= _DAY).to_numpy()
     after = np.zeros(len(clock), dtype=bool)
-    problems: tuple[str, ...] = ()
     if each.next_day_before:
         hours, minutes = each.next_day_before.split(":")
         after = (clock < int(hours) * 3600 + int(minutes) * 60).to_numpy()
     elif each.shift_start:
         start = _clock_seconds(cells[each.shift_start], each, markers, rows)
-        problems = start.problems
+        problems = (*problems, *start.problems)
         after = (clock < start.column).to_numpy()
     has_day = dates.notna().to_numpy() & clock.notna().to_numpy()
-    notes = {
+    counts = {
         "clock past 24:00, on the day after": int((late & has_day).sum()),
         "after midnight in a shift, on the day after": int((after & has_day).sum()),
-        "date without a time of day, left out": int((dates.notna() & clock.isna()).sum()),
+        "date without a time of day, made missing": int((dates.notna() & clock.isna()).sum()),
     }
+    notes = {**read.notes, **{what: n for what, n in counts.items() if n}}
     days = dates.dt.normalize() + pd.to_timedelta(after.astype(int), unit="D")
     whole = (days + pd.to_timedelta(clock, unit="s")).astype("datetime64[us]")
-    return whole, Converted(column=whole, notes=notes, problems=problems)
+    return Converted(column=whole, notes=notes, problems=problems)
 
 
 def _to_utc(
-    local: pd.Series,
-    cells: Mapping[str, pd.Series],
-    rules: TimeRules,
-    rows: np.ndarray,
-    each: ColumnMapping,
-) -> tuple[pd.Series, Converted]:
+    local: pd.Series, cells: Mapping[str, pd.Series], rules: TimeRules, rows: np.ndarray
+) -> Converted:
     """Clock times of `rules.zone` in UTC; what the clock shows twice, or never, as ruled."""
-    far = local[(local.dt.year < 1900) | (local.dt.year > 2200)]
-    if len(far):
-        at = np.flatnonzero(local.index.isin(far.index))
-        line = f"{counted(len(far), 'time')} before 1900 or after 2200 ({some_rows(rows[at])})."
-        return local, Converted(column=local, problems=(line,))
+    far = ((local.dt.year < 1900) | (local.dt.year > 2200)).to_numpy()
+    if rules.zone == "written" or far.any():
+        line = "times without an offset such as +01:00; state the `zone` of their clock."
+        if far.any():
+            n = counted(int(far.sum()), "time")
+            line = f"{n} before 1900 or after 2200 ({some_rows(rows[far])})."
+        return Converted(column=local, problems=(line,))
     zone = rules.zone
     probe = local.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
     twice = (probe.isna() & local.notna()).to_numpy()
     probe = local.dt.tz_localize(zone, ambiguous=np.ones(len(local), bool), nonexistent="NaT")
     never = (probe.isna() & local.notna()).to_numpy()
-    problems, notes = list[str](), dict[str, int]()
-    lost: dict[str, np.ndarray] = {}
-    first = np.ones(len(local), dtype=bool)
-    if twice.any():
-        first, problem = _which_hour(local, twice, cells, rules, rows)
-        problems += problem
-        how = {"in_order": "told apart by their order", "lose": ""}.get(
-            rules.repeated, f"taken as the {rules.repeated}"
+    first, problems = _which_hour(local, twice, cells, rules, rows)
+    notes, lost = dict[str, int](), dict[str, np.ndarray]()
+    if twice.any() and rules.repeated == "lose":
+        lost["in the hour that the clock repeats"] = twice
+    elif twice.any():
+        order = rules.repeated == "in_order"
+        how = "told apart by their order" if order else f"taken as the {rules.repeated}"
+        notes[f"repeated hour, {how}"] = int(twice.sum())
+    if never.any() and rules.skipped == "refuse":
+        problems.append(
+            f"{counted(int(never.sum()), 'time')} that the clock of {zone} never shows "
+            f"({_shown(local, never)}; {some_rows(rows[never])}). State `times: skipped` as "
+            "`forward` or `lose`, or the right zone."
         )
-        notes |= {f"repeated hour, {how}": int(twice.sum())} if how else {}
-        if rules.repeated == "lose":
-            lost["in the hour that the clock repeats"] = twice
-    if never.any():
-        if rules.skipped == "refuse":
-            problems.append(
-                f"{counted(int(never.sum()), 'time')} that the clock of {zone} never shows "
-                f"({_shown(local, never)}; {some_rows(rows[never])}). State `times: skipped` as "
-                "`forward` or `lose`, or the right zone."
-            )
-        if rules.skipped == "lose":
-            lost["in the hour that the clock skips"] = never
-        else:
-            notes["skipped hour, moved forward"] = int(never.sum())
-    plain = local.mask(never)
-    utc = plain.dt.tz_localize(zone, ambiguous=first, nonexistent="NaT").dt.tz_convert("UTC")
-    utc = utc.dt.tz_localize(None).astype("datetime64[us]")
-    if never.any():
-        moved = [_forward(stamp, zone) for stamp in local[never]]
-        utc = utc.mask(never)
-        utc.loc[never] = pd.to_datetime(pd.Series(moved, index=utc.index[never]))
-    return utc, Converted(column=utc, notes=notes, problems=tuple(problems), lost=lost)
+    elif never.any() and rules.skipped == "lose":
+        lost["in the hour that the clock skips"] = never
+    elif never.any():
+        notes["skipped hour, moved forward"] = int(never.sum())
+    whole = local.mask(never).dt.tz_localize(zone, ambiguous=first, nonexistent="NaT")
+    utc = whole.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
+    utc[never] = [_forward(stamp, zone) for stamp in local[never]]
+    return Converted(column=utc, notes=notes, problems=tuple(problems), lost=lost)
 
 
 def _forward(stamp: pd.Timestamp, zone: str) -> datetime.datetime:
@@ -298,6 +310,8 @@ def _which_hour(
 ) -> tuple[np.ndarray, list[str]]:
     """Is a time that the clock shows twice the first of the two, shape (rows,)?"""
     first = np.full(len(local), rules.repeated != "second")
+    if not twice.any():
+        return first, []
     if rules.repeated == "refuse":
         line = (
             f"{counted(int(twice.sum()), 'time')} that the clock of {rules.zone} shows twice "

@@ -18,6 +18,7 @@ __all__ = [
     "detect_decimal",
     "is_text",
     "parse_dates",
+    "parse_distinct",
     "parse_numbers",
     "to_numbers",
 ]
@@ -194,7 +195,7 @@ def parse_dates(
     if date_format:
         parsed, form = _parse_stated(distinct, date_format), date_format
     else:
-        parsed, form = _parse_distinct(distinct, column.name, table)
+        parsed, form = parse_distinct(distinct, column.name, table)
     wrong = parsed.isna().to_numpy()
     if wrong.any():
         rows = np.flatnonzero(np.append(wrong, False)[codes]) + 2
@@ -217,8 +218,13 @@ def _parse_stated(text: pd.Series, date_format: str) -> pd.Series:
         ) from error
 
 
-def _parse_distinct(text: pd.Series, name: object, table: str) -> tuple[pd.Series, str]:
-    """Each value parsed in the form that most values have, NaT where it does not fit."""
+def parse_distinct(text: pd.Series, name: object, table: str) -> tuple[pd.Series, str]:
+    """Each value parsed in the form that most values have, NaT where it does not fit.
+
+    Raises
+    ------
+    SchemaError : day and month could be exchanged.
+    """
     fits = {form: text.str.fullmatch(pattern) for form, pattern in _FORMS.items()}
     form = max(fits, key=lambda each: int(fits[each].sum()))
     fit = text.where(fits[form])

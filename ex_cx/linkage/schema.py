@@ -312,7 +312,7 @@ class SourceSpec:
         self._check_names()
         self._check_thresholds()
         if self.mapping is not None:
-            self._check_mapping(self.mapping)
+            self.mapping.check_source(self)
 
     @property
     def is_dated(self) -> bool:
@@ -341,18 +341,6 @@ class SourceSpec:
                     f"{key!r} of {self.path!r} names {unknown[0]!r}, which is none of its columns."
                     f"{nearest(unknown[0], self.columns)}"
                 )
-
-    def _check_mapping(self, mapping: TableMapping) -> None:
-        """Do scales and directions of measures agree with those of the columns they read?"""
-        if self.read.dates or self.read.text or self.read.date_format:
-            raise SchemaError(
-                f"The source {self.path!r} has a mapping, whose `columns` say what is a time and "
-                "what is text. Leave `dates`, `date_format` and `text` out of `read`."
-            )
-        for new, measure in self.measures.items():
-            for column in filter(None, (measure.score, *measure.items)):
-                if column in mapping.columns:
-                    mapping.columns[column].check_measure(new, measure)
 
     def _check_thresholds(self) -> None:
         for name, least in (("min_n", MIN_N), ("min_n_shares", MIN_N_SHARES)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -136,16 +136,10 @@ def read_table(
     content = _read_bytes(file)
     if mapping is not None:
         if any((*dates, *text)) or date_format:
-            raise SchemaError(
-                f"{file.name!r} is read by a mapping, whose `columns` say what is a time and what "
-                "is text. Leave `dates`, `date_format` and `text` out."
-            )
+            _refuse_columns(file)
         rules = mapping if isinstance(mapping, TableMapping) else mapping.table
         stated = {"encoding": encoding, "delimiter": delimiter, "decimal": decimal, "sheet": sheet}
-        given = {key: value for key, value in stated.items() if value is not None}
-        marks = tuple(dict.fromkeys((*rules.file.missing, *missing)))
-        form = replace(rules.file, **given, missing=marks)  # type: ignore[arg-type]
-        return _read_mapped(file, content, replace(rules, file=form))
+        return _read_mapped(file, content, _with_form(rules, stated, missing))
     raw = _raw_table(file, content, FileForm(encoding=encoding, delimiter=delimiter, sheet=sheet))
     date_columns, text_columns = tuple(dict.fromkeys(dates)), set(text)
     _check_names(file.name, raw.frame.columns, [*date_columns, *text_columns])
@@ -173,6 +167,22 @@ def read_table(
             date_formats=formats,
         ),
     )
+
+
+def _refuse_columns(file: Path) -> NoReturn:
+    raise SchemaError(
+        f"{file.name!r} is read by a mapping, whose `columns` say what is a time and what is text. "
+        "Leave `dates`, `date_format` and `text` out."
+    )
+
+
+def _with_form(
+    rules: TableMapping, stated: Mapping[str, Any], missing: Iterable[str]
+) -> TableMapping:
+    """The mapping with the form that is stated beside it."""
+    given = {key: value for key, value in stated.items() if value is not None}
+    marks = tuple(dict.fromkeys((*rules.file.missing, *missing)))
+    return replace(rules, file=replace(rules.file, **given, missing=marks))
 
 
 def read_cells(path: str | Path, *, most_bytes: int) -> tuple[Cells, FileForm, bool]:
