@@ -28,6 +28,7 @@ __all__ = [
     "input_records",
     "link_study",
     "open_data",
+    "refuse_outside",
     "segment_values",
     "store_linked",
     "study_limits",
@@ -65,11 +66,7 @@ def link_study(loaded: LoadedStudy, root: Path) -> Linked:
     SourceError, SchemaError, LinkError, PanelError : what reading and linking find.
     """
     study = loaded.study
-    loaded.refuse(
-        (place, f"leads out of {root.name!r}, the folder of the data. Move the file into it.")
-        for place, path in _paths(loaded)
-        if not _lies_below(root, path)
-    )
+    refuse_outside(loaded, root)
     if study.data.sources:
         linked = link_study_data(study.data.sources, study.data.link, root)
     else:
@@ -84,6 +81,20 @@ def link_study(loaded: LoadedStudy, root: Path) -> Linked:
             provenance=study.data.respondents,
         )
     return _with_roles(linked, study.cluster, study.roles.weights)
+
+
+def refuse_outside(loaded: LoadedStudy, root: Path) -> None:
+    """Refuse data files that do not lie below `root`.
+
+    Raises
+    ------
+    StudyError : a path leads out of it, also by a symbolic link.
+    """
+    loaded.refuse(
+        (place, f"leads out of {root.name!r}, the folder of the data. Move the file into it.")
+        for place, path in _paths(loaded)
+        if not _lies_below(root, path)
+    )
 
 
 def _lies_below(root: Path, path: str) -> bool:
@@ -132,8 +143,15 @@ def segment_values(panel: Panel, columns: Mapping[str, object]) -> dict[str, lis
     }
 
 
-def store_linked(linked: Linked, folder: Path) -> StoredData:
-    """Write panel.parquet and panel.json into `folder`, each whole or not at all."""
+def store_linked(
+    linked: Linked, folder: Path, remembered: Mapping[str, Any] | None = None
+) -> StoredData:
+    """Write panel.parquet and panel.json into `folder`, each whole or not at all.
+
+    Parameters
+    ----------
+    remembered : what `recalling` is to find again in panel.json.
+    """
     panel, path = linked.panel, folder / "panel.parquet"
     periods = panel.frame[panel.period]
     is_calendar = isinstance(periods.dtype, pd.PeriodDtype)
@@ -144,6 +162,7 @@ def store_linked(linked: Linked, folder: Path) -> StoredData:
         "panel_sha256": file_sha256(path),
         "calendar": str(periods.dtype) if is_calendar else None,
         "provenance": dict(panel.provenance),
+        **(remembered or {}),
         "audit": audit,
     }
     write_json(folder / BESIDE, beside)

@@ -6,13 +6,18 @@ An executor takes specs and gives back what happens to them, as it happens.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import queue
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ex_cx.studies.kernels import nursery_for
 from ex_cx.studies.making import RunRecord, RunSpec, make_run
+
+if TYPE_CHECKING:
+    from ex_cx.studies.nursery import Nursery
 
 __all__ = ["Event", "made_here"]
 
@@ -29,13 +34,18 @@ class Event:
 
 
 def made_here(
-    specs: Sequence[RunSpec], *, jobs: int = 1, fail_fast: bool = False
+    specs: Sequence[RunSpec],
+    *,
+    jobs: int = 1,
+    fail_fast: bool = False,
+    warm: Nursery | None = None,
 ) -> Generator[Event]:
     """Make runs, `jobs` at a time; close the iterator to end what is going on.
 
     Parameters
     ----------
     fail_fast : nothing is begun after a failure; what was not begun has no event.
+    warm : a nursery that was started ahead; without one there is one where it is worth it.
 
     Raises
     ------
@@ -54,7 +64,7 @@ def made_here(
         events.put(Event(position=position, record=record))
 
     with (
-        nursery_for(len(specs)) as nursery,
+        contextlib.nullcontext(warm) if warm else nursery_for(len(specs)) as nursery,
         concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool,
     ):
         try:

@@ -10,13 +10,20 @@ from typing import Any
 
 from ex_cx.errors import RunError
 from ex_cx.studies.claims import publishing_in
-from ex_cx.studies.layout import read_json, write_bytes, write_parquet, write_text
+from ex_cx.studies.layout import read_json, write_bytes, write_json, write_parquet, write_text
+from ex_cx.studies.manifest import file_sha256, package_sha256, run_key, versions
 from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.preparing import Prepared
 from ex_cx.studies.records import collect_results
 from ex_cx.studies.states import RunState, study_state
 
 __all__ = ["Ending", "gather_study", "publish_study"]
+
+
+SHARED = ("index.html", "results.parquet", "results.xlsx")
+PUBLISHED = "index.json"
+"""Notes from what the shared files were made, so that they need not be made again."""
+GOOD = ("ok", "unchanged", "others'")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +63,13 @@ def publish_study(prepared: Prepared, folder: Path, endings: Mapping[str, Ending
 
     study = prepared.loaded.study
     head = {"study": study.study, "title": study.title or study.study}
+    index = folder / "index.html"
     with publishing_in(folder):
         states = study_state(prepared, folder.parent)
         runs = [run for run, _ in prepared.runs]
+        seen = _seen(head | {"labels": dict(study.labels)}, runs, states, endings, folder)
+        if _lies_there(folder, seen):
+            return index
         good = [
             (run, folder / run.name)
             for run, state in zip(runs, states, strict=True)
@@ -70,9 +81,39 @@ def publish_study(prepared: Prepared, folder: Path, endings: Mapping[str, Ending
             _card(run, state, _ending(endings, run), folder) | {"labels": labels}
             for run, state in zip(runs, states, strict=True)
         ]
-        index = folder / "index.html"
         write_text(index, render_index(head, cards, dated=dt.date.today().isoformat()))
+        hashes = {name: file_sha256(folder / name) for name in SHARED}
+        write_json(folder / PUBLISHED, {"seen": seen, "files": hashes})
     return index
+
+
+def _seen(
+    head: Mapping[str, Any],
+    runs: Sequence[PlannedRun],
+    states: Sequence[RunState],
+    endings: Mapping[str, Ending],
+    folder: Path,
+) -> str:
+    """Hash of all that index and results are made from."""
+    found = []
+    for run, state in zip(runs, states, strict=True):
+        ending, manifest = _ending(endings, run), folder / run.name / "manifest.json"
+        good = state.condition == "current" and ending.status in GOOD
+        told = (state.condition, state.why, "good" if good else (ending.status, ending.reason))
+        found.append((run.name, told, file_sha256(manifest) if manifest.is_file() else ""))
+    today, code = dt.date.today().isoformat(), (package_sha256(), dict(versions()))
+    return run_key({"head": head, "runs": found, "dated": today, "code": code})
+
+
+def _lies_there(folder: Path, seen: str) -> bool:
+    """Were index and results made from just this, and are they as they were written?"""
+    noted = read_json(folder / PUBLISHED) or {}
+    if noted.get("seen") != seen:
+        return False
+    return all(
+        (folder / name).is_file() and file_sha256(folder / name) == noted["files"].get(name)
+        for name in SHARED
+    )
 
 
 def _ending(endings: Mapping[str, Ending], run: PlannedRun) -> Ending:

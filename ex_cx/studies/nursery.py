@@ -91,6 +91,8 @@ class Nursery:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if not self._ready.is_set():
+            self._process.kill()  # it still imports, has no kernels and does not look at its input
         if self._process.stdin is not None:
             with contextlib.suppress(BrokenPipeError):  # it has ended already
                 self._process.stdin.close()

@@ -12,9 +12,16 @@ from ex_cx.errors import SourceError, StudyError, some
 from ex_cx.linkage.link import Linked
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.claims import Shard
-from ex_cx.studies.data import link_study, segment_values
+from ex_cx.studies.data import (
+    StoredData,
+    link_study,
+    refuse_outside,
+    segment_values,
+    store_linked,
+)
 from ex_cx.studies.manifest import FileStamp, git_revision
 from ex_cx.studies.plan import PlannedRun, plan_runs
+from ex_cx.studies.recalling import Linkage, linked_from, recall_linkage
 from ex_cx.studies.records import start_manifest
 from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
 
@@ -32,41 +39,89 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A study, its linked rows, and its runs in order with the start of their manifests.
+    """A study, its linkage, and its runs in order with the start of their manifests.
 
-    `files` are the data files that were read, as they were then.
+    Attributes
+    ----------
+    root : folder of the data files.
+    fresh : the rows, where they were linked just now; None where they lie stored already.
+    files : the data files that were read, as they were then.
     """
 
     loaded: LoadedStudy
-    linked: Linked
+    root: Path
+    fresh: Linked | None
+    linkage: Linkage
     files: Mapping[Path, FileStamp]
     runs: tuple[tuple[PlannedRun, dict[str, Any]], ...]
 
+    @property
+    def linked(self) -> Linked:
+        """The rows, linked now unless they were."""
+        return link_unchanging(self.loaded, self.root)[0] if self.fresh is None else self.fresh
 
-def prepare_study(path: Path | str, data_root: Path | str = "") -> Prepared:
+    def store(self, folder: Path) -> StoredData:
+        """The panel as it lies in `folder`, written now unless it was there."""
+        if self.fresh is None and self.linkage.stored is not None and self.linkage.is_there():
+            return self.linkage.stored
+        return store_linked(self.linked, folder, self.linkage.to_dict())
+
+
+def prepare_study(
+    path: Path | str | LoadedStudy, data_root: Path | str = "", out: Path | str | None = None
+) -> Prepared:
     """Link a study's sources and plan its runs.
 
     Parameters
     ----------
-    path : the study file.
+    path : the study file, or the study when it was loaded already.
     data_root : folder of its data files; empty means the study file's own folder.
+    out : folder of the reports: what lies there, linked from the same files by the same code, is
+        not linked again. None links in any case.
 
     Raises
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : the study or its data are not
         usable, or a file changed while it was read.
     """
-    loaded = load_study(path)
-    linked, files = link_unchanging(loaded, data_folder(loaded, data_root))
-    loaded.refuse(column_complaints(loaded.study, linked.panel.frame.columns))
-    runs = plan_runs(loaded, segment_values(linked.panel, loaded.study.segments))
-    reads = linked.audit.to_dict()["reads"]
+    loaded = path if isinstance(path, LoadedStudy) else load_study(path)
+    root = data_folder(loaded, data_root)
+    fresh, linkage, files = _linkage(loaded, root, out)
+    loaded.refuse(column_complaints(loaded.study, linkage.columns))
+    runs = plan_runs(loaded, linkage.segments)
     revision = git_revision(loaded.path)
     manifests = [
-        start_manifest(loaded, run, notebook_path(run.notebook), reads, revision) for run in runs
+        start_manifest(loaded, run, notebook_path(run.notebook), linkage.reads, revision)
+        for run in runs
     ]
-    planned = tuple(zip(runs, manifests, strict=True))
-    return Prepared(loaded=loaded, linked=linked, files=files, runs=planned)
+    return Prepared(
+        loaded=loaded,
+        root=root,
+        fresh=fresh,
+        linkage=linkage,
+        files=files,
+        runs=tuple(zip(runs, manifests, strict=True)),
+    )
+
+
+def _linkage(
+    loaded: LoadedStudy, root: Path, out: Path | str | None
+) -> tuple[Linked | None, Linkage, dict[Path, FileStamp]]:
+    """The rows, unless they lie in `out`; what linking gives; and the files it comes from."""
+    if out is not None:
+        refuse_outside(loaded, root)
+        files = _stamps(input_paths(loaded.study.data.model_dump(mode="json")), root)
+        recalled = recall_linkage(loaded, files, Path(out).absolute() / loaded.study.study)
+        if recalled is not None:
+            return None, recalled, files
+    linked, files = link_unchanging(loaded, root)
+    found = Linkage(
+        linked_from=linked_from(loaded, files),
+        columns=tuple(linked.panel.frame.columns),
+        segments=segment_values(linked.panel, loaded.study.segments),
+        reads=tuple(linked.audit.to_dict()["reads"]),
+    )
+    return linked, found, files
 
 
 def notebook_path(name: str) -> Path:
@@ -139,21 +194,21 @@ def link_unchanging(loaded: LoadedStudy, root: Path) -> tuple[Linked, dict[Path,
     paths = input_paths(loaded.study.data.model_dump(mode="json"))
     before = _stamps(paths, root)
     linked = link_study(loaded, root)
-    changed = [name for name, stamp in before.items() if not stamp.fits(root / name)]
+    changed = [path.name for path, stamp in before.items() if not stamp.fits(path)]
     if changed:
         raise SourceError(
             f"{len(changed)} of {len(before)} data files changed while they were read "
             f"({some(changed)}). Wait until nothing writes to them, then run again."
         )
-    return linked, {root / name: stamp for name, stamp in before.items()}
+    return linked, before
 
 
-def _stamps(paths: list[str], root: Path) -> dict[str, FileStamp]:
-    """Path -> stamp of every file that is there; what is not there is told by the reading."""
+def _stamps(paths: list[str], root: Path) -> dict[Path, FileStamp]:
+    """Every file that is there, with its stamp; what is not there is told by the reading."""
     found = {}
     for path in paths:
         try:
-            found[path] = FileStamp.of(root / path)
+            found[root / path] = FileStamp.of(root / path)
         except (OSError, ValueError):
             continue
     return found

@@ -6,14 +6,14 @@ import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ex_cx.errors import RunError, StudyError, nearest
 from ex_cx.studies.claims import Claim, parse_shard
-from ex_cx.studies.data import StoredData, store_linked
+from ex_cx.studies.data import StoredData
 from ex_cx.studies.executors import Event, made_here
 from ex_cx.studies.gathering import Ending, publish_study
-from ex_cx.studies.kernels import stop_signals_interrupt
+from ex_cx.studies.kernels import nursery_for, stop_signals_interrupt
 from ex_cx.studies.layout import discard_failed, working_in
 from ex_cx.studies.making import RunRecord, RunSpec, publish_run
 from ex_cx.studies.manifest import FileStamp
@@ -21,6 +21,10 @@ from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.preparing import Prepared, prepare_study, runs_asked, why_not_asked
 from ex_cx.studies.printing import PDF, find_browser
 from ex_cx.studies.states import run_state
+from ex_cx.studies.study import LoadedStudy, load_study
+
+if TYPE_CHECKING:
+    from ex_cx.studies.nursery import Nursery
 
 __all__ = ["Executor", "PlannedRun", "Progress", "RunOutcome", "StudyOutcome", "run_study"]
 
@@ -146,20 +150,23 @@ def run_study(
     part, where = parse_shard(shard), executor or Executor()
     if pdf and where.kind == "here":
         find_browser()
-    with stop_signals_interrupt():
-        prepared = prepare_study(path, data_root)
-        folder = Path(out).absolute() / prepared.loaded.study.study
+    loaded = load_study(path)
+    folder = Path(out).absolute() / loaded.study.study
+    ahead = 0 if only or shard or where.kind != "here" else _sure_to_run(loaded, folder, force)
+    with stop_signals_interrupt(), nursery_for(ahead) as nursery:  # it imports while this links
+        prepared = prepare_study(loaded, data_root, None if force else out)
         asked = runs_asked(prepared, only, part)
         with working_in(folder, part, asked) as claim:
-            stored = store_linked(prepared.linked, folder)
+            stored = prepared.store(folder)
+            files = {**prepared.files, stored.panel: FileStamp.of(stored.panel)}
             todo = [pair for pair in prepared.runs if pair[0].name in asked]
             skip = set() if force else _current(folder, todo, pdf=pdf)
             specs = [
-                replace(_spec(run, manifest, prepared.files, stored, timeout), pdf=pdf)
+                replace(_spec(run, manifest, files, stored, timeout), pdf=pdf)
                 for run, manifest in todo
                 if run.name not in skip
             ]
-            events = _events(where, specs, claim, jobs=jobs, fail_fast=fail_fast)
+            events = _events(where, specs, claim, jobs=jobs, fail_fast=fail_fast, warm=nursery)
             tell = notify or (lambda progress: None)
             ended = _run_all([run for run, _ in todo], skip, folder, events, tell)
             left = why_not_asked(prepared, only, part)
@@ -169,6 +176,14 @@ def run_study(
             )
             index = _publish(prepared, folder, every)
     return StudyOutcome(index=index, runs=every)
+
+
+def _sure_to_run(loaded: LoadedStudy, folder: Path, force: bool) -> int:
+    """Runs, at the least, that will be made whatever the data are; 0 where reports lie already."""
+    if not force and any(folder.glob("*/manifest.json")):
+        return 0
+    study = loaded.study
+    return len(study.notebooks) * max(len(study.roles.outcomes), 1) + len(study.runs)
 
 
 def _current(
@@ -197,13 +212,19 @@ def _spec(
         manifest=manifest,
         study_dir=stored.panel.parent,
         panel=stored.panel,
-        files={**files, stored.panel: FileStamp.of(stored.panel)},
+        files=files,
         timeout=timeout,
     )
 
 
 def _events(
-    where: Executor, specs: Sequence[RunSpec], claim: Claim, *, jobs: int | None, fail_fast: bool
+    where: Executor,
+    specs: Sequence[RunSpec],
+    claim: Claim,
+    *,
+    jobs: int | None,
+    fail_fast: bool,
+    warm: Nursery | None,
 ) -> Generator[Event]:
     if where.kind == "dask":
         try:
@@ -216,7 +237,7 @@ def _events(
         return made_on_dask(
             specs, address=where.scheduler, lock=claim.lock, most=jobs, fail_fast=fail_fast
         )
-    return made_here(specs, jobs=jobs or 1, fail_fast=fail_fast)
+    return made_here(specs, jobs=jobs or 1, fail_fast=fail_fast, warm=warm)
 
 
 def _run_all(

@@ -35,7 +35,7 @@ def status_lines(
     StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
     RunError : nothing to gather, or it cannot be written.
     """
-    prepared = prepare_study(study, data_root or "")
+    prepared = prepare_study(study, data_root or "", out)
     index = gather_study(prepared, out) if gather else None
     states = study_state(prepared, out)
     others = [path.name for path in unplanned(prepared, out)]
@@ -70,7 +70,7 @@ def planned_lines(
     ------
     StudyError, SourceError, SchemaError, LinkError, PanelError : as `run_study`.
     """
-    prepared = prepare_study(study, data_root or "")
+    prepared = prepare_study(study, data_root or "", out)
     left = why_not_asked(prepared, only, parse_shard(shard))
     found = []
     for state in study_state(prepared, out):

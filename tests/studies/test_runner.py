@@ -46,6 +46,7 @@ def test_a_study_writes_whole_run_folders(study_file, tmp_path, notebooks):
     folder = tmp_path / "runs" / "small"
     runs = {f"panel_regression--nps{end}" for end in ("", "--region-north", "--region-south")}
     shared = {"index.html", "results.parquet", "results.xlsx", "panel.parquet", "panel.json"}
+    shared.add("index.json")
     assert outcome.exit_code == 0
     assert outcome.index == folder / "index.html"
     assert names(folder) == runs | shared
@@ -148,7 +149,14 @@ def test_a_notebook_without_a_report_is_a_failure(study_file, tmp_path, notebook
         "The notebook panel_regression ended without a report: it wrote no result.json."
     )
     assert names(tmp_path / "small") == {
-        *("index.html", "results.parquet", "results.xlsx", "panel.parquet", "panel.json"),
+        *(
+            "index.html",
+            "index.json",
+            "results.parquet",
+            "results.xlsx",
+            "panel.parquet",
+            "panel.json",
+        ),
         "panel_regression--nps.failed",
     }
 
