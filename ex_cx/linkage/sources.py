@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, SourceError, nearest, some
+from ex_cx.linkage.bombs import refuse_too_large
 from ex_cx.linkage.cells import Cells
 from ex_cx.linkage.delimited import delimited_cells, guess_lines
 from ex_cx.linkage.exportmap import MappedTable, apply_mapping
@@ -332,6 +333,7 @@ def _read_bytes(file: Path) -> bytes:
     try:
         if not file.is_file():
             _refuse_no_file(file)
+        refuse_too_large(file.name, file.stat().st_size)
         content = file.read_bytes()
     except (OSError, ValueError) as error:  # no permission, too long a name, a null character
         reason = getattr(error, "strerror", None) or error

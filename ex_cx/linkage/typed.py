@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ex_cx.errors import SourceError, nearest, some
+from ex_cx.linkage.bombs import refuse_hostile_book, refuse_too_many_cells
 from ex_cx.linkage.cells import Cells, check_header
 from ex_cx.linkage.parsing import as_text, beyond_floats
 from ex_cx.linkage.wording import counted
@@ -25,7 +26,9 @@ def parquet_cells(name: str, content: bytes) -> Cells:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read()
+        file = pq.ParquetFile(pa.BufferReader(content))
+        refuse_too_many_cells(name, file.metadata.num_rows, file.metadata.num_columns)
+        table = file.read()
     except (pa.ArrowException, OSError) as error:
         raise SourceError(
             f"{name!r} is not a Parquet file that can be read ({str(error)[:200]}). Export it "
@@ -70,6 +73,7 @@ def excel_cells(name: str, content: bytes, sheet: str | None, *, above_header: i
     `above_header` rows are left out before the header.
     """
     _refuse_zip_bomb(name, content)
+    refuse_hostile_book(name, content)
     try:
         book = pd.ExcelFile(io.BytesIO(content))
         sheets = [str(title) for title in book.sheet_names]
@@ -110,6 +114,7 @@ def excel_sheets(name: str, content: bytes) -> list[str]:
     SourceError : no Excel file, or one that unpacks to very much.
     """
     _refuse_zip_bomb(name, content)
+    refuse_hostile_book(name, content)
     try:
         return [str(title) for title in pd.ExcelFile(io.BytesIO(content)).sheet_names]
     except Exception as error:  # a damaged file makes the Excel packages fail in any way

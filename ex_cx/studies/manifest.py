@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -51,7 +52,9 @@ PACKAGES = (
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; OSError where it is no plain file."""
+    if not path.is_file():  # a device or a pipe has no end
+        raise FileNotFoundError(errno.ENOENT, "There is no plain file", str(path))
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -19,6 +19,8 @@ __all__ = ["embedded_manifest", "read_manifest", "verify_run"]
 
 RECORDS = ("manifest.json", "report.html", "run.log")
 """Files that are written after the outputs are hashed."""
+LARGEST = 2**27
+"""Bytes of a report that is looked into."""
 _EMBEDDED = re.compile(r'<script type="application/json" id="manifest">(.*?)</script>', re.DOTALL)
 
 
@@ -46,10 +48,12 @@ def embedded_manifest(page: Path) -> dict[str, Any]:
     ------
     RunError : the page holds none, or one that cannot be read.
     """
+    if page.stat().st_size > LARGEST:
+        raise RunError(f"{page.name} is larger than {LARGEST:,} bytes: no report of ex_cx is.")
     found = _EMBEDDED.search(page.read_text(encoding="utf-8", errors="replace"))
     try:
         manifest = json.loads(html.unescape(found[1])) if found else None
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, RecursionError):
         manifest = None
     if not isinstance(manifest, dict):
         raise RunError(f"{page.name} holds no manifest; it is not a report of ex_cx, or was cut.")
@@ -137,7 +141,11 @@ def _input_differences(manifest: Mapping[str, Any], root: Path) -> Iterator[str]
     for name, record in manifest.get("inputs", {}).items():
         bare = name.removesuffix(f" ({record.get('source')})")
         files = [root / path for path in paths if Path(path).name == bare]
-        there = [file for file in files if file.is_file()]
+        there = [
+            file
+            for file in files
+            if file.is_file() and file.resolve().is_relative_to(root.resolve())
+        ]
         if not there:
             yield f"input {name}: is not in {root}"
         elif all(file_sha256(file) != record["sha256"] for file in there):
