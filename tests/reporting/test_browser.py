@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
+from dataclasses import replace
 
 import pytest
 
+from ex_cx.reporting.clean import cleaned
 from ex_cx.reporting.index import render_index
 from ex_cx.reporting.page import render_page
 from ex_cx.reporting.report import as_json, write_report_parts
+from tests.reporting.browsing import WIDER, chromium
+from tests.reporting.conftest import make_report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-FLAGS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
-WIDER = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 SPILT = """() => [...document.querySelectorAll('main *')].filter(node =>
     !node.closest('.scroll, .wide, svg, .hidden, .guards thead')
     && node.getBoundingClientRect().right > innerWidth + 1).map(node => node.outerHTML.slice(0, 80))
 """
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="There is no Chromium to open pages with.")
-
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed.")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=BROWSER, args=list(FLAGS))
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -148,3 +143,38 @@ def test_a_report_in_a_notebook_brings_its_own_style_and_leaves_the_rest_alone(
         "1px",
         False,
     ]
+
+
+ATTACKS = (
+    "<script>window.hit = 1</script>",
+    "\"><img src=x onerror='window.hit = 2'>",
+    "'><svg onload=window.hit=3>",
+    "</script></style></title><script>window.hit = 4</script>",
+    "javascript:window.hit=5",
+    "{{ 7 * 7 }}<iframe srcdoc='<script>top.hit = 6</script>'>",
+    "<base href='http://x.test'><a href=javascript:window.hit=7>go</a>",
+)
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_names_from_data_never_run(browser, tmp_path, attack):
+    labels = {"cx_nps": attack, "ex_occupancy_pct": attack}
+    report = make_report(labels, title=attack, segment=attack)
+    report = replace(report, limits=(attack,), method=(attack, f"${attack}$"), counts={attack: 1})
+    manifest = {"study": attack, "title": attack, "run": attack, "inputs": {attack: {"x": attack}}}
+    manifest |= {"parameters": {"given": {attack: attack}}, "started": "2026-11-22"}
+    write_report_parts(report, tmp_path)
+    (tmp_path / "page.html").write_text(render_page(tmp_path, manifest, cleaned(attack)))
+    (tmp_path / "index.html").write_text(index_of(report))
+    for name in ("page", "index"):
+        context = browser.new_context()  # its scripts run
+        page, fetched = context.new_page(), []
+        page.on("request", lambda one, seen=fetched: seen.append(one.url))
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        for link in page.locator("main a[href]").all():
+            assert not link.get_attribute("href").startswith("javascript")
+        assert page.evaluate("window.hit") is None
+        assert len(fetched) == 1
+        assert page.locator("h1").inner_text().split() == attack.split()
+        assert page.locator("main img, main iframe, main base").count() == 0
+        context.close()
