@@ -30,7 +30,7 @@ from ex_cx.linkage.wording import counted
 
 __all__ = ["propose_mapping"]
 
-MOST_BYTES = 2**25
+MOST_BYTES = 2**22
 TOTALS = ("total", "grand total", "sum", "overall", "all")
 _OFFSET = r":\d{2}(?:\.\d+)?\s?(?:Z|[+-]\d{2}:?\d{2})$"
 _CLOCKS = r"(?:[01]\d|2[0-3]):?[0-5]\d(?::[0-5]\d)?"
@@ -48,7 +48,7 @@ def propose_mapping(path: str | Path) -> str:
 
     Parameters
     ----------
-    path : CSV, Parquet or Excel file; of delimited text the first 32 MiB are looked at.
+    path : CSV, Parquet or Excel file; of delimited text the first 4 MiB are looked at.
 
     Raises
     ------

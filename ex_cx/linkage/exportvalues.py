@@ -28,6 +28,8 @@ __all__ = [
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _CLOCK = r"([+-]?)(\d{1,4}):([0-5]\d):([0-5]\d(?:\.\d+)?)"
 _SHORT_CLOCK = r"([+-]?)()(\d{1,4}):([0-5]\d(?:\.\d+)?)"
+EXACT = 2**53
+"""Past it, floats leave whole numbers out."""
 _MINUS = "\u2212"
 _LONGEST_SHOWN = 40
 _MOST_SHOWN = 5
@@ -128,7 +130,7 @@ def convert_values(
     if each.is_number:
         values = _scaled(work, each, values)
     elif not each.kind and not each.choices and not each.stated(("case", "pad")):
-        values = _guessed(cells, work, values, point)
+        values = _guessed(cells, values, point)
     problems, blank = bad_values(work.wrong, each.invalid, codes, text, rows)
     for what, n in blank.items():
         work.notes[f"{what}, made missing"] = n
@@ -337,9 +339,15 @@ def _text(work: _Work, each: ColumnMapping) -> pd.Series:
     return text
 
 
-def _guessed(cells: pd.Series, work: _Work, values: pd.Series, point: str) -> pd.Series:
-    """Without a kind: numbers if all values are, as where there is no mapping; else text."""
+def _guessed(cells: pd.Series, values: pd.Series, point: str) -> pd.Series:
+    """Without a kind: numbers if all values are, as where there is no mapping; else text.
+
+    Whole numbers that floats cannot tell apart are names of something, and stay text.
+    """
     if pd.api.types.is_numeric_dtype(cells) and not pd.api.types.is_bool_dtype(cells):
-        return pd.to_numeric(values, errors="coerce").astype(float)
-    numbers = parse_numbers(values, point)
-    return values if numbers is None else numbers.astype(float)
+        numbers: pd.Series | None = pd.to_numeric(values, errors="coerce")
+    else:
+        numbers = parse_numbers(values, point)
+    if numbers is None or (numbers.dtype.kind == "i" and (numbers.abs() > EXACT).any()):
+        return values
+    return numbers.astype(float)

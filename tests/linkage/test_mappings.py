@@ -114,6 +114,13 @@ def test_codes_keep_or_get_their_zeros_and_leading_equals_signs_stay():
     ]
 
 
+def test_long_numbers_without_a_kind_stay_text():
+    """As floats the two were one."""
+    for values in (text("9007199254740993", "9007199254740992"), pd.Series([2**53 + 1, 2**53])):
+        assert one(values)[0].tolist() == ["9007199254740993", "9007199254740992"]
+    assert one(pd.Series([3, 4]))[0].tolist() == [3.0, 4.0]
+
+
 def test_typed_columns_are_taken_as_they_are():
     cells = pd.DataFrame(
         {
