@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import os
+import queue
 import re
 import shutil
 import signal
@@ -23,6 +24,8 @@ from ex_cx.errors import RunError
 from ex_cx.studies.layout import is_alive
 
 if TYPE_CHECKING:
+    from jupyter_client.asynchronous.client import AsyncKernelClient
+
     from ex_cx.studies.nursery import Nursery
 
 __all__ = ["can_fork", "environment", "execute_notebook", "nursery_for", "stop_signals_interrupt"]
@@ -128,6 +131,7 @@ def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: 
         kernel_name="python3",
         progress_bar=False,
         kernel_manager_class=manager,
+        shutdown_kernel="immediate",  # all it wrote is closed, and its last output was received
     )
 
 
@@ -186,6 +190,10 @@ def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> t
 
         nursery = warm
 
+        @default("client_factory")
+        def _own_client(self) -> type[AsyncKernelClient]:
+            return _client_class()
+
         @default("transport")
         def _own_transport(self) -> str:
             return "ipc" if os.name == "posix" else "tcp"
@@ -205,6 +213,33 @@ def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> t
             return spec
 
     return SameInterpreter
+
+
+def _client_class() -> type[AsyncKernelClient]:
+    """A client that begins as soon as the kernel answers and is heard.
+
+    jupyter_client's own then listens for 0.2 s more, to drop what belongs to no cell; that has
+    other parents, by which nbclient tells it apart.
+    """
+    from jupyter_client.asynchronous.client import AsyncKernelClient
+
+    class EagerClient(AsyncKernelClient):
+        async def wait_for_ready(self, timeout: float | None = None) -> None:
+            """Wait until the kernel has answered and its outputs reach us."""
+            deadline = time.monotonic() + (math.inf if timeout is None else timeout)
+            while True:
+                self.kernel_info()
+                with contextlib.suppress(queue.Empty):  # not up yet, or not heard yet
+                    answer = await self.get_shell_msg(timeout=1)
+                    if answer["msg_type"] == "kernel_info_reply":
+                        await self.get_iopub_msg(timeout=0.2)
+                        return
+                if not await self.is_alive():
+                    raise RuntimeError("Kernel died before replying to kernel_info")
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"Kernel didn't respond in {timeout:g} seconds")
+
+    return EagerClient
 
 
 def _peak_memory(started: list[Any]) -> int:

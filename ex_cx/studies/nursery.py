@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -160,3 +161,9 @@ class WarmProvisioner(LocalProvisioner):
         self.process = manager.nursery.fork(manager.connection_file)
         self.pid = self.pgid = self.process.pid
         return self.connection_info
+
+    async def wait(self) -> int | None:
+        """Wait until it has ended, and notice that at once."""
+        while await self.poll() is None:
+            await asyncio.sleep(0.01)
+        return await super().wait()
