@@ -28,8 +28,9 @@ from ex_cx.models.regress import PanelSpec, fit_panel
 
 FIRST, MONTHS, LAST = "2023-11", 5, "2024-03"
 """The window, over the turn of a year."""
-CELL = 6
-"""Answers of each unit and month before the mess: enough to be shown."""
+CELL, STAFF = 14, 40
+"""Answers of each unit and month, and people of each unit, before the mess: so many that nothing
+is withheld (what is, and why, has tests of its own)."""
 SPEC = PanelSpec(outcome="cx_score", exposures=("ex_load", "ex_leavers_pct"))
 COLUMNS = ("cx_score", "cx_score_n", "answers", "ex_load", "ex_leavers_pct", "ex_leavers_pct_n")
 
@@ -131,7 +132,7 @@ def _load(cells: list, mess: Mess, rng: np.random.Generator) -> pd.DataFrame:
 
 def _people(units: np.ndarray, mess: Mess, rng: np.random.Generator) -> pd.DataFrame:
     rows = []
-    for unit in np.repeat(units, 12):
+    for unit in np.repeat(units, STAFF):
         hire = np.datetime64("2022-01-01") + rng.integers(0, 820)
         exit_ = hire + rng.integers(0, 900)
         gone = exit_ < np.datetime64("2024-06-01")
