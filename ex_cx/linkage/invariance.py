@@ -32,7 +32,7 @@ FEWEST = 50
 """Complete respondents below which a wave is not compared: its loadings would be chance."""
 ALIKE, FAIR = 0.95, 0.85
 ACCEPTABLE_CFI, LOST_CFI = 0.90, 0.01
-_SHOWN = ("model", "chi2", "df", "cfi", "rmsea")
+_SHOWN = ("model", "chi2", "df", "cfi", "rmsea", "at_bound", "settled")
 _LEVELS: dict[Level, str] = {
     "scalar": "means of waves may be compared.",
     "metric": "associations may be compared, changes of the mean only with care: an item stands "
@@ -41,8 +41,8 @@ _LEVELS: dict[Level, str] = {
     "comparable without a reason for the change.",
     "none": "one factor does not describe the items in all waves, so that sameness of loadings "
     "has little to say; look at the item table.",
-    "untested": "models need three items that vary in every wave; alpha and item-total "
-    "correlations are all there is to compare.",
+    "untested": "models need three items that vary in every wave, and a search that settles; alpha "
+    "and item-total correlations are all there is to compare.",
 }
 
 
@@ -55,7 +55,8 @@ class WaveInvariance:
     waves : wave, n (complete respondents), mean, alpha, congruence (of the loadings with those of
         the first wave compared).
     items : wave, item, mean, item_total (corrected), loading (standardised).
-    models : model, chi2, df, cfi, rmsea, then for the step from the model above: chi2_step,
+    models : model, chi2, df, cfi, rmsea, at_bound (unique variances at their least), settled (did
+        the search end where the fit is best?), then for the step from the model above: chi2_step,
         df_step, p_step, cfi_step; holds.
     level : the strictest model that holds: scalar, metric, configural, none; or untested.
     left_out : waves with too few complete respondents to be compared.
@@ -258,7 +259,7 @@ def _model_table(fits: Sequence[GroupFit]) -> pd.DataFrame:
 
 
 def _level(models: pd.DataFrame) -> Level:
-    if not len(models):
+    if not len(models) or not models["settled"].all():
         return "untested"
     levels: tuple[Level, ...] = ("none", "configural", "metric", "scalar")
     return levels[int(models["holds"].sum())]

@@ -16,6 +16,10 @@ __all__ = ["GroupFit", "GroupMoments", "fit_groups", "moments_of"]
 
 _LEAST_UNIQUE = 0.005
 """Of an item's variance in a group: unique variances are held above it."""
+_LEAST_VARIANCE = 1e-4
+"""Of the factor, in units of its variance in the first group."""
+_FLAT = 1e-4
+"""Slope of the discrepancy of a respondent below which the search has ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,6 +45,7 @@ class GroupFit:
         group.
     factor_mean, factor_variance : shape (G,); 0 and 1 where they are not free.
     at_bound : unique variances held at their least value (Heywood cases).
+    settled : did the search end where the discrepancy is flat? Else chi2 is too large.
     """
 
     model: str
@@ -53,6 +58,7 @@ class GroupFit:
     factor_mean: np.ndarray
     factor_variance: np.ndarray
     at_bound: int
+    settled: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,23 +95,38 @@ def fit_groups(moments: GroupMoments) -> list[GroupFit]:
     )
     groups, k = moments.mean.shape
     alone = [_fit(_only(scaled, g), False, False) for g in range(groups)]
-    start = _Parameters(*(np.concatenate([getattr(p, name) for _, p in alone]) for name in _NAMES))
-    found = [(sum(n * f for (f, _), n in zip(alone, moments.n, strict=True)), start)]
+    start = _Parameters(*(np.concatenate([getattr(p, n) for _, p, _ in alone]) for n in _NAMES))
+    chi2 = sum(n * f for (f, _, _), n in zip(alone, moments.n, strict=True))
+    found = [(chi2, start, all(settled for _, _, settled in alone))]
     for intercepts in (False, True):
-        value, start = _fit(scaled, True, intercepts, start)
-        found.append((value * moments.n.sum(), start))
+        value, start, settled = _fit(scaled, True, intercepts, start)
+        found.append((value * moments.n.sum(), start, settled))
+    if found[0][0] > found[1][0]:  # a model with more freedom cannot fit less well: search again
+        found[0] = _alone_from(scaled, found[1][1])
     base, base_df = _unrelated(scaled), groups * k * (k - 1) // 2
     free = [2 * groups * k, k + groups - 1 + groups * k, 2 * k + 2 * (groups - 1)]
     df = [groups * k * (k + 1) // 2 - free[0], groups * k * (k + 1) // 2 - free[1]]
     df.append(df[1] + groups * k - k - (groups - 1))
     names = ("configural", "metric", "scalar")
     return [
-        _as_fit(name, float(chi2), d, parameters, scaled, scale, (base, base_df))
-        for name, (chi2, parameters), d in zip(names, found, df, strict=True)
+        replace(
+            _as_fit(name, float(chi2), d, parameters, scaled, scale, (base, base_df)),
+            settled=settled,
+        )
+        for name, (chi2, parameters, settled), d in zip(names, found, df, strict=True)
     ]
 
 
 _NAMES = ("loadings", "unique", "intercepts", "factor_variance", "factor_mean")
+
+
+def _alone_from(moments: GroupMoments, shared: _Parameters) -> tuple[float, _Parameters, bool]:
+    """The configural model, searched from the loadings that the groups share."""
+    root = np.sqrt(shared.factor_variance)[:, None]
+    near = replace(shared, loadings=shared.loadings * root, intercepts=moments.mean)
+    own = replace(near, factor_variance=np.ones(len(root)), factor_mean=np.zeros(len(root)))
+    value, found, settled = _fit(moments, False, False, own)
+    return value * float(moments.n.sum()), found, settled
 
 
 def _only(moments: GroupMoments, g: int) -> GroupMoments:
@@ -152,37 +173,39 @@ def _fit(
     same_loadings: bool,
     same_intercepts: bool,
     start: _Parameters | None = None,
-) -> tuple[float, _Parameters]:
-    """The least discrepancy, averaged over respondents, and where it lies."""
+) -> tuple[float, _Parameters, bool]:
+    """The least discrepancy, averaged over respondents, where it lies, and whether it is one."""
     from scipy.optimize import minimize
 
     variances = np.diagonal(moments.cov, axis1=1, axis2=2)
     groups, k = variances.shape
-    first = _start(moments) if start is None else _merged(start, moments, same_intercepts)
-    rows = 1 if same_loadings else groups
-    bounds: list[tuple[float | None, float | None]] = [(None, None)] * (rows * k)
-    bounds += [(_LEAST_UNIQUE * v, None) for v in variances.ravel()]
-    bounds += [(1e-4, None)] * (groups - 1 if same_loadings else 0)
-    bounds += [(None, None)] * (k + groups - 1 if same_intercepts else 0)
+    first = _start(moments) if start is None else start
+    first = _merged(first, moments) if same_loadings else first
+    least = [np.full((1 if same_loadings else groups) * k, -np.inf)]
+    least += [_LEAST_UNIQUE * variances.ravel()]
+    least += [np.full(groups - 1 if same_loadings else 0, _LEAST_VARIANCE)]
+    low = np.concatenate(least)
 
     def value(vector: np.ndarray) -> tuple[float, np.ndarray]:
         given = _unpack(vector, moments, same_loadings, same_intercepts)
         f, slope = _discrepancy(given, moments)
-        return f, _pack(slope, same_loadings, same_intercepts, add=True)
+        return f, _pack(slope, same_loadings, add=True)
 
     found = minimize(
         value,
-        _pack(first, same_loadings, same_intercepts),
+        np.maximum(_pack(first, same_loadings), low),
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
-        options={"ftol": 1e-16, "gtol": 1e-10, "maxiter": 5000, "maxfun": 20000, "maxcor": 20},
+        bounds=[(None if np.isinf(bound) else bound, None) for bound in low],
+        options={"ftol": 1e-16, "gtol": 1e-10, "maxiter": 1000, "maxfun": 1200, "maxcor": 20},
     )
+    slope = value(found.x)[1]
+    free = ~((found.x <= low) & (slope > 0))
     best = _unpack(found.x, moments, same_loadings, same_intercepts)
     turn = np.sign(best.loadings.sum(axis=1, keepdims=True))
     turn[turn == 0] = 1.0
-    turned = replace(best, loadings=best.loadings * turn, factor_mean=best.factor_mean * turn[:, 0])
-    return float(found.fun), turned
+    best = replace(best, loadings=best.loadings * turn, factor_mean=best.factor_mean * turn[:, 0])
+    return float(found.fun), best, bool(np.abs(slope[free]).max(initial=0.0) < _FLAT)
 
 
 def _start(moments: GroupMoments) -> _Parameters:
@@ -197,31 +220,45 @@ def _start(moments: GroupMoments) -> _Parameters:
     )
 
 
-def _merged(start: _Parameters, moments: GroupMoments, same_intercepts: bool) -> _Parameters:
-    """One set of loadings from each group's own, and of intercepts with the factor means."""
+def _merged(start: _Parameters, moments: GroupMoments) -> _Parameters:
+    """One set of loadings from each group's own, and the factor variances that go with it."""
     share = (moments.n / moments.n.sum())[:, None]
     size = np.sqrt((start.loadings**2).sum(axis=1) * start.factor_variance)
-    loadings = (share * start.loadings / np.linalg.norm(start.loadings, axis=1, keepdims=True)).sum(
-        axis=0
-    )
-    loadings *= size[0] / np.linalg.norm(loadings)
-    intercepts, means = moments.mean, np.zeros(len(size))
-    if same_intercepts:
-        gap = moments.mean - moments.mean[0]
-        means = gap @ loadings / (loadings @ loadings)
-        intercepts = (share * (moments.mean - means[:, None] * loadings)).sum(axis=0)
-        intercepts = np.tile(intercepts, (len(size), 1))
+    length = np.linalg.norm(start.loadings, axis=1, keepdims=True)
+    loadings = (share * start.loadings / np.where(length > 0, length, 1.0)).sum(axis=0)
+    loadings *= size[0] / (np.linalg.norm(loadings) or 1.0)
+    variance = np.maximum((size / (size[0] or 1.0)) ** 2, 2 * _LEAST_VARIANCE)
     return _Parameters(
-        np.tile(loadings, (len(size), 1)), start.unique, intercepts, (size / size[0]) ** 2, means
+        np.tile(loadings, (len(size), 1)),
+        start.unique,
+        moments.mean,
+        variance,
+        np.zeros(len(size)),
     )
+
+
+def _with_means(p: _Parameters, moments: GroupMoments) -> _Parameters:
+    """The best common intercepts and factor means (0 in the first group), by least squares."""
+    weight = np.linalg.inv(_implied(p)) * moments.n[:, None, None]
+    pull = np.einsum("gij,gj->gi", weight, p.loadings)
+    held = np.einsum("gi,gi->g", pull, p.loadings)
+    held[0] = np.inf  # the first group has no mean of its own to give way
+    rest = weight - pull[:, :, None] * pull[:, None, :] / held[:, None, None]
+    intercepts = np.linalg.solve(rest.sum(axis=0), np.einsum("gij,gj->i", rest, moments.mean))
+    means = np.einsum("gi,gi->g", pull, moments.mean - intercepts) / held
+    return replace(p, intercepts=np.tile(intercepts, (len(moments.n), 1)), factor_mean=means)
+
+
+def _implied(p: _Parameters) -> np.ndarray:
+    implied = p.factor_variance[:, None, None] * (p.loadings[:, :, None] * p.loadings[:, None, :])
+    k = p.loadings.shape[1]
+    implied[:, np.arange(k), np.arange(k)] += p.unique
+    return implied
 
 
 def _discrepancy(p: _Parameters, moments: GroupMoments) -> tuple[float, _Parameters]:
     """Maximum-likelihood discrepancy averaged over respondents, and its slope in every group."""
-    common = p.loadings[:, :, None] * p.loadings[:, None, :]
-    implied = p.factor_variance[:, None, None] * common
-    k = p.loadings.shape[1]
-    implied[:, np.arange(k), np.arange(k)] += p.unique
+    implied, k = _implied(p), p.loadings.shape[1]
     inverse = np.linalg.inv(implied)
     gap = moments.mean - p.intercepts - p.factor_mean[:, None] * p.loadings
     second = moments.cov + gap[:, :, None] * gap[:, None, :]
@@ -242,20 +279,12 @@ def _discrepancy(p: _Parameters, moments: GroupMoments) -> tuple[float, _Paramet
     return float(share @ each), slope
 
 
-def _pack(
-    p: _Parameters, same_loadings: bool, same_intercepts: bool, *, add: bool = False
-) -> np.ndarray:
-    """The free parameters as one vector; of a slope (`add`), what is shared is summed."""
-
-    def shared(values: np.ndarray) -> np.ndarray:
-        return values.sum(axis=0) if add else values[0]
-
-    parts = [shared(p.loadings) if same_loadings else p.loadings.ravel(), p.unique.ravel()]
-    if same_loadings:
-        parts.append(p.factor_variance[1:])
-    if same_intercepts:
-        parts += [shared(p.intercepts), p.factor_mean[1:]]
-    return np.concatenate(parts)
+def _pack(p: _Parameters, same_loadings: bool, *, add: bool = False) -> np.ndarray:
+    """The parameters searched over as one vector; of a slope (`add`), what is shared is summed."""
+    if not same_loadings:
+        return np.concatenate([p.loadings.ravel(), p.unique.ravel()])
+    loadings = p.loadings.sum(axis=0) if add else p.loadings[0]
+    return np.concatenate([loadings, p.unique.ravel(), p.factor_variance[1:]])
 
 
 def _unpack(
@@ -263,15 +292,12 @@ def _unpack(
 ) -> _Parameters:
     groups, k = moments.mean.shape
     rows = 1 if same_loadings else groups
-    sizes = [rows * k, groups * k, groups - 1 if same_loadings else 0, k, groups - 1]
-    loadings, unique, variance, intercepts, means = (
-        vector[end - size : end] for size, end in zip(sizes, np.cumsum(sizes), strict=True)
-    )
-    one, none = np.ones(1), np.zeros(1)
-    return _Parameters(
+    loadings, unique, variance = np.split(vector, [rows * k, (rows + groups) * k])
+    found = _Parameters(
         np.broadcast_to(loadings.reshape(rows, k), (groups, k)),
         unique.reshape(groups, k),
-        np.tile(intercepts, (groups, 1)) if same_intercepts else moments.mean,
-        np.concatenate([one, variance]) if same_loadings else np.ones(groups),
-        np.concatenate([none, means]) if same_intercepts else np.zeros(groups),
+        moments.mean,
+        np.concatenate([np.ones(1), variance]) if same_loadings else np.ones(groups),
+        np.zeros(groups),
     )
+    return _with_means(found, moments) if same_intercepts else found

@@ -171,6 +171,24 @@ def test_two_items_and_items_that_stand_still_have_no_models():
     assert still.items.loc[still.items["item"] == "a", "item_total"].isna().all()
 
 
+def test_two_items_that_are_one_leave_the_models_nested():
+    rng = np.random.default_rng(9)
+    values = rng.normal(size=(600, 1)) + rng.normal(size=(600, 5))
+    values[:, 0] = values[:, 1] + rng.normal(size=600) / 1000
+    found = fit_groups(moments_of(values, np.arange(600) % 6, 6))
+    assert found[0].chi2 <= found[1].chi2 <= found[2].chi2
+    assert found[0].at_bound > 0
+
+
+def test_a_search_that_does_not_settle_is_no_finding(monkeypatch):
+    answers = _waves(3, n=60)
+    monkeypatch.setattr("ex_cx.linkage.onefactor._FLAT", 0.0)
+    found = wave_invariance(answers, list("abcde"), "wave")
+    assert found.level == "untested"
+    assert not found.models["settled"].any()
+    assert found.verdict == "caution"
+
+
 def test_three_items_leave_the_first_model_nothing_to_test():
     found = wave_invariance(_waves(6, n=500), list("abc"), "wave")
     assert found.models["df"].tolist() == [0, 2, 4]
