@@ -138,7 +138,8 @@ def _kernel(connection_file: Path) -> None:
 
     sys.argv = ["ipykernel_launcher", "-f", str(connection_file)]
     application: Any = IPKernelApp.instance()
-    application.initialize([*sys.argv[1:], "--IPKernelApp.log_level=50"])
+    quiet = ("--IPKernelApp.log_level=50", "--HistoryManager.hist_file=:memory:")
+    application.initialize([*sys.argv[1:], *quiet])
     if os.environ["MPLBACKEND"] == INLINE:  # a fresh kernel does this when it imports pyplot
         application.shell.enable_matplotlib("inline")
     application.start()
