@@ -1,4 +1,4 @@
-"""One Excel workbook a study: every tidy row, the tables of each run, where they came from."""
+"""One Excel workbook a study: its contents, every tidy row, each run's tables, provenance."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def study_workbook(
 
     Parameters
     ----------
-    results : every tidy row of the study: the sheet `results`.
+    results : every tidy row of the study: the sheet `results`, after the `contents`.
     reports : name of a run -> its result.json; one sheet a run, its tables below one another.
     provenance : pairs of a fact and its value: the last sheet.
 
@@ -65,12 +65,20 @@ def study_workbook(
     options = {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
     with Workbook(buffer, options) as book:
         book.set_properties({"created": dt.datetime(2000, 1, 1)})  # fixed: the same bytes
-        used: set[str] = set()
+        used = {"contents"}
+        contents = book.add_worksheet("contents")
         _write_results(book, _sheet(book, "results", used), results)
+        listed = [("results", "every estimate of every run", "", "")]
         for name, report in reports.items():
-            _write_run(book, _sheet(book, name, used), name, report)
+            sheet = _sheet(book, name, used)
+            _write_run(book, sheet, name, report)
+            told = (str(report.get(key, "")) for key in ("title", "answer", "grade"))
+            listed.append((sheet.get_name(), *told))
         facts = pd.DataFrame(list(provenance), columns=["fact", "value"])
         _write_results(book, _sheet(book, "provenance", used), facts)
+        listed.append(("provenance", "what was read, by what code, with which settings", "", ""))
+        columns = ["sheet", "question", "answer", "verdict"]
+        _write_results(book, contents, pd.DataFrame(listed, columns=columns))
     return buffer.getvalue()
 
 

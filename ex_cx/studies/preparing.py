@@ -192,6 +192,7 @@ def link_unchanging(loaded: LoadedStudy, root: Path) -> tuple[Linked, dict[Path,
     SourceError : a file changed meanwhile. Else what `link_study` raises.
     """
     paths = input_paths(loaded.study.data.model_dump(mode="json"))
+    refuse_outside(loaded, root)  # before any of them is hashed
     before = _stamps(paths, root)
     linked = link_study(loaded, root)
     changed = [path.name for path, stamp in before.items() if not stamp.fits(path)]

@@ -61,13 +61,19 @@ def test_numbers_stay_numbers_and_what_is_none_is_empty(book, results):
 
 def test_a_sheet_a_run_holds_its_tables(book, report):
     names = book.sheetnames
-    assert names[0] == "results"
+    assert names[:2] == ["contents", "results"]
     assert names[-1] == "provenance"
     assert max(map(len, names)) <= 31
-    texts = {cell.value for row in book[names[1]] for cell in row}
+    texts = {cell.value for row in book[names[2]] for cell in row}
     assert report.answer in texts
     assert {table.caption for table in report.every_table()} <= texts
     assert set(report.guards["finding"]) <= texts
+
+
+def test_the_contents_name_every_sheet_with_question_answer_and_verdict(book, report):
+    rows = [[cell.value for cell in row] for row in book["contents"]]
+    assert [row[0] for row in rows] == ["sheet", *book.sheetnames[1:]]
+    assert rows[2][1:] == [report.title, report.answer, report.grade]
 
 
 def test_names_that_differ_late_or_in_case_only_get_sheets_of_their_own():
@@ -86,4 +92,4 @@ def test_the_same_study_gives_the_same_bytes(results, report):
 
 def test_a_study_without_rows_is_still_a_workbook():
     book = openpyxl.load_workbook(io.BytesIO(study_workbook(pd.DataFrame(), {}, [])))
-    assert book.sheetnames == ["results", "provenance"]
+    assert book.sheetnames == ["contents", "results", "provenance"]

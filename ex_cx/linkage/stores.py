@@ -1,0 +1,153 @@
+"""A DuckDB file, or files of Parquet, opened without reading them: the rows stay where they are."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ex_cx.errors import SourceError, nearest, some
+from ex_cx.linkage.sources import ReadReport, TableOpen
+from ex_cx.linkage.wording import counted
+
+__all__ = ["DUCKDB", "open_table"]
+
+DUCKDB = (".duckdb", ".ddb")
+PARQUET = (".parquet", ".pq")
+
+
+def open_table(
+    path: str | Path, *, table: str = "", memory: str = "2GB", threads: int = 0
+) -> TableOpen:
+    """Open a DuckDB file, a Parquet file or a folder of such, and leave the rows where they are.
+
+    Parameters
+    ----------
+    path : .duckdb or .ddb, .parquet or .pq, or a folder of Parquet files of the same columns.
+    table : table or view of a DuckDB file; needed if there are several.
+    memory, threads : most memory (beyond it, the disk is used) and processors (0: all).
+
+    Returns
+    -------
+    TableOpen
+        Its `table` is an Ibis table; what `measure_source` asks of it, the database computes.
+
+    Raises
+    ------
+    SourceError : no such file, folder or table; a file that is not what its name says; a missing
+        package.
+    """
+    file = Path(path)
+    is_store = file.suffix.lower() in DUCKDB
+    files = [file] if is_store and file.is_file() else _parquet_files(file)
+    found = _open(file, files, table, memory, threads)
+    return TableOpen(
+        table=found,
+        report=ReadReport(
+            name=file.name + (f", table {found.get_name()}" if is_store else ""),
+            sha256=_hash(files),
+            rows=int(found.count().execute()),
+            columns=len(found.columns),
+            date_formats={},
+        ),
+    )
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    """The Parquet files of a folder, sorted; or the one file that it is.
+
+    Raises
+    ------
+    SourceError : no such file, or no Parquet in it.
+    """
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.suffix.lower() in PARQUET and p.is_file())
+        base = path.resolve()
+        away = [p.name for p in found if not p.resolve().is_relative_to(base)]
+        if away:
+            raise SourceError(
+                f"{counted(len(away), 'file')} of the folder {path.name!r} lead out of it "
+                f"({some(away)}). Put the files themselves there."
+            )
+        if not found:
+            raise SourceError(
+                f"The folder {path.name!r} holds no Parquet file. Name the folder that does."
+            )
+        return found
+    if not path.is_file():
+        raise SourceError(
+            f"There is no file or folder {str(path)!r}. Correct the path or the data root."
+        )
+    if path.suffix.lower() not in PARQUET:
+        raise SourceError(
+            f"{path.name!r} cannot stay in a database: that is for Parquet files, a folder of them "
+            f"and {DUCKDB[0]} files. Leave `database` out, or export Parquet."
+        )
+    return [path]
+
+
+def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: int) -> Any:
+    """An Ibis table of the rows, none of which is read yet.
+
+    The database may use so much `memory` (such as 2GB) and so many `threads` (0: one a processor);
+    what does not fit goes to a temporary folder that vanishes with the connection.
+
+    Raises
+    ------
+    SourceError : the package is absent, or the file, the table or a setting is not right.
+    """
+    try:
+        import duckdb
+        import ibis
+    except ImportError as error:
+        raise SourceError(
+            f"Leaving the rows of {path.name!r} in a database needs the packages ibis and duckdb. "
+            "Install them: pip install 'ex-cx[db]'."
+        ) from error
+    settings: dict[str, Any] = {"memory_limit": memory} | ({"threads": threads} if threads else {})
+    place = tempfile.mkdtemp(prefix="ex_cx-")
+    is_store = path.suffix.lower() in DUCKDB
+    try:
+        connection = ibis.duckdb.connect(
+            str(path) if is_store else ":memory:",
+            read_only=is_store,
+            temp_directory=place,
+            **settings,
+        )
+        weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
+        if is_store:
+            return connection.table(_table(connection.list_tables(), table, path.name))
+        return connection.read_parquet([str(file) for file in files])
+    except duckdb.Error as error:
+        shutil.rmtree(place, ignore_errors=True)
+        raise SourceError(
+            f"{path.name!r} cannot be opened by DuckDB: {str(error).splitlines()[0][:200]} Check "
+            "the file and the settings `memory` and `threads`."
+        ) from error
+
+
+def _table(tables: Sequence[str], wanted: str, name: str) -> str:
+    if not wanted and len(tables) == 1:
+        return tables[0]
+    listed = f"It has {counted(len(tables), 'table')} ({some(sorted(tables), 9)})."
+    if not wanted:
+        raise SourceError(f"{name!r}: which table? {listed} State `database: {{table: ...}}`.")
+    if wanted not in tables:
+        raise SourceError(f"{name!r} has no table {wanted!r}.{nearest(wanted, tables)} {listed}")
+    return wanted
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """SHA-256 of a file, or of the names and hashes of several; never all of it in memory."""
+    hashes = []
+    for file in files:
+        with file.open("rb") as stream:
+            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+    if len(hashes) == 1:
+        return hashes[0]
+    lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
+    return hashlib.sha256(lines.encode()).hexdigest()

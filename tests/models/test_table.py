@@ -1,0 +1,126 @@
+"""Moments and fits of a table in DuckDB are those of the same rows in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import ibis
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from ex_cx.errors import RankError, SpecError
+from ex_cx.estimation.database_moments import compress_table
+from ex_cx.linkage.panel import Panel
+from ex_cx.models.regress import compress_panel, fit_panel
+from ex_cx.models.spec import PanelSpec
+from ex_cx.models.table import fit_table
+
+SPEC = PanelSpec(outcome="y", exposures=("x",), controls=("z",))
+KEYS = {"unit": "unit", "period": "period"}
+
+
+@pytest.fixture(scope="module")
+def connection() -> ibis.BaseBackend:
+    return ibis.duckdb.connect(threads=1)
+
+
+def rows(seed: int = 1, n_units: int = 60, n_periods: int = 8) -> pd.DataFrame:
+    """Unbalanced, with holes, singletons, missing values, a level far from zero."""
+    rng = np.random.default_rng(seed)
+    unit, period = np.divmod(np.arange(n_units * n_periods), n_periods)
+    effect = rng.normal(size=n_units)[unit] * 3 + rng.normal(size=n_periods)[period]
+    x = effect + rng.normal(size=len(unit))
+    z = 1e4 + effect / 2 + rng.normal(size=len(unit))
+    frame = pd.DataFrame(
+        {
+            "unit": [f"u'{at:03d}" for at in unit],
+            "period": 2010 + period,
+            "site": [f"site {at // 4:02d}" for at in unit],
+            "y": x - z + effect + rng.normal(size=len(unit)),
+            "x": x,
+            "z": z,
+        }
+    )
+    frame.loc[rng.random(len(frame)) < 0.05, "x"] = np.nan
+    frame.loc[rng.random(len(frame)) < 0.05, "z"] = np.nan
+    kept = (rng.random(len(frame)) < 0.7) | (frame["unit"] == "u'000")
+    first = (frame["unit"] != "u'001") | (frame["period"] == 2010)
+    return frame[kept & first & ((frame["period"] != 2017) | (frame["unit"] == "u'000"))]
+
+
+def table_of(connection: ibis.BaseBackend, frame: pd.DataFrame) -> ibis.Table:
+    shuffled = frame.sample(frac=1, random_state=3)
+    return connection.create_table(ibis.util.gen_name("t"), shuffled)
+
+
+@pytest.mark.parametrize("vcov", ["cluster", "jackknife", "unadjusted"])
+@pytest.mark.parametrize("absorb", [("unit", "period"), ("unit",)])
+@pytest.mark.parametrize("cluster", [None, "site"])
+def test_a_fit_where_the_rows_are_is_the_fit_in_memory(connection, cluster, absorb, vcov):
+    frame = rows()
+    spec = replace(SPEC, absorb=absorb, vcov=vcov, cluster=cluster)
+    found = fit_table(table_of(connection, frame), spec, **KEYS)
+    wanted = fit_panel(Panel.from_frame(frame, **KEYS), spec)
+    assert_allclose(found.coef, wanted.coef, rtol=1e-10)
+    assert_allclose(found.vcov, wanted.vcov, rtol=1e-9, atol=1e-12 * np.abs(wanted.vcov).max())
+    ours, theirs = (result.tidy()["std_error"] for result in (found, wanted))
+    assert_allclose(ours, theirs, rtol=1e-10)
+    pd.testing.assert_frame_equal(
+        found.glance().drop(columns="warnings"), wanted.glance().drop(columns="warnings")
+    )
+
+
+@pytest.mark.parametrize("cluster", [None, "site"])
+def test_moments_are_those_of_memory_whatever_clusters_are_drawn(connection, cluster):
+    frame = rows(2)
+    found = compress_table(table_of(connection, frame), ("y", "x", "z"), cluster=cluster, **KEYS)
+    spec = replace(SPEC, cluster=cluster)
+    wanted = compress_panel(Panel.from_frame(frame, **KEYS), spec).moments
+    assert_allclose(found.total(), wanted.total, rtol=1e-10)
+    assert_allclose(found.before, wanted.before, rtol=1e-10)
+    contrast = np.array([1.0, -0.7, 0.9])
+    scores, _ = wanted.scores(contrast)
+    assert_allclose(found.scores(contrast), scores, rtol=1e-9, atol=1e-10 * np.abs(scores).max())
+    counts = np.random.default_rng(5).multinomial(
+        wanted.n_clusters, [1 / wanted.n_clusters] * wanted.n_clusters, 20
+    )
+    assert_allclose(found.cross_products(counts), wanted.cross_products(counts), rtol=1e-9)
+    assert_allclose(found.leave_one_out(), wanted.leave_one_out(), rtol=1e-9)
+
+
+def test_what_needs_the_rows_is_refused(connection):
+    table = table_of(connection, rows())
+    for spec, told in [
+        (replace(SPEC, lag=1), "lag=1 needs the rows in memory"),
+        (replace(SPEC, exposures=("x^2",)), "a product or power needs the rows in memory"),
+        (replace(SPEC, vcov="driscoll_kraay"), "vcov='driscoll_kraay' needs the rows"),
+        (replace(SPEC, estimator="random"), "estimator='random' needs the rows"),
+        (replace(SPEC, absorb=("period",)), r"absorb=\('period',\): in a database unit, or unit"),
+        (replace(SPEC, controls=("zz",)), r"no column 'zz' in the table\. Did you mean 'z'"),
+        (replace(SPEC, controls=("site",)), "'site' must be numeric to enter a model"),
+    ]:
+        with pytest.raises(SpecError, match=told):
+            fit_table(table, spec, **KEYS)
+    with pytest.raises(RankError, match="'w'"):
+        fit_table(table.mutate(w=table["x"] * 2), replace(SPEC, controls=("w",)), **KEYS)
+
+
+def test_a_table_that_is_no_panel_is_refused(connection):
+    frame = rows()
+    twice = pd.concat([frame, frame.head(3)])
+    with pytest.raises(SpecError, match=r"3 of \d+ rows repeat a unit and period"):
+        fit_table(table_of(connection, twice), SPEC, **KEYS)
+    at = np.arange(len(frame))
+    keyless = frame.assign(unit=frame["unit"].where(at > 1))
+    with pytest.raises(SpecError, match=r"2 of \d+ rows have no value in 'unit', 'period' or"):
+        fit_table(table_of(connection, keyless), SPEC, **KEYS)
+    broken = frame.assign(x=frame["x"].where(at != 9, np.inf))
+    with pytest.raises(SpecError, match=r"1 of \d+ values of 'x' are infinite"):
+        fit_table(table_of(connection, broken), SPEC, **KEYS)
+    moved = frame.assign(site=frame["period"].astype(str))
+    with pytest.raises(SpecError, match=r"units are in more than one cluster"):
+        fit_table(table_of(connection, moved), replace(SPEC, cluster="site"), **KEYS)
+    with pytest.raises(SpecError, match=r"None of the \d+ rows can be used \(\d+ missing x"):
+        fit_table(table_of(connection, frame.assign(x=np.nan)), SPEC, **KEYS)
