@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,16 +19,17 @@ from ex_cx.linkage.grouped import (
 )
 from ex_cx.linkage.periods import MISSING, period_positions
 from ex_cx.linkage.scales import halves_of, score_scale
-from ex_cx.linkage.schema import ANSWER_METRICS, MeasureSpec, SourceSpec
+from ex_cx.linkage.schema import ANSWER_METRICS, Frequency, MeasureSpec, SourceSpec
 from ex_cx.linkage.tenure import NEVER, attrition, retention
+from ex_cx.linkage.withholding import PeopleCells, about_people, is_distribution
 from ex_cx.linkage.wording import counted
 
 __all__ = [
     "Counts",
     "check_occur",
-    "definition",
     "measure_rows",
     "measure_spells",
+    "people_cells",
     "show_measures",
     "spell_rates",
 ]
@@ -47,20 +49,66 @@ def measure_rows(
     `spec.min_n_shares`: the shares behind a net promoter score, and every standard error, which
     beside the mean of a few whole numbers gives the very answers away.
     """
-    units, labels = pd.factorize(rows[spec.unit], sort=True)
-    origin = int(period.min()) if len(period) else 0
-    span = int(period.max()) - origin + 1 if len(period) else 1
-    groups, keys = pd.factorize(units * span + (period - origin), sort=True)
+    labels, groups, keys, span, origin = _grouped(rows[spec.unit], period)
+    answers = _all_answers(rows, spec)
     found = {
-        name: _one_measure(rows, spec, measure, groups, len(keys), shares)
+        name: _one_measure(rows, measure, answers.get(name), groups, len(keys), shares)
         for name, measure in spec.measures.items()
     }
     halves = {
-        name: _halves(rows, spec, name, groups, len(keys))
+        name: _halves(rows, spec, name, answers[name], groups, len(keys))
         for name, measure in spec.measures.items()
         if measure.split_seed is not None
     }
-    return show_measures(labels[keys // span], keys % span + origin, found, spec, halves)
+    unit = np.asarray(labels[keys // span])
+    return show_measures(unit, keys % span + origin, found, spec, halves)
+
+
+def people_cells(
+    rows: pd.DataFrame, position: np.ndarray, spec: SourceSpec, frequency: Frequency
+) -> PeopleCells:
+    """How many people are behind each unit and period of `frequency`, by measure.
+
+    `position` holds the position of each row in those periods.
+    """
+    about = [name for name, measure in spec.measures.items() if about_people(measure, spec)]
+    if not about or not len(rows):
+        return PeopleCells()
+    labels, groups, keys, span, origin = _grouped(rows[spec.unit], position)
+    answers = _all_answers(rows, spec)
+    n = {}
+    for name in about:
+        given = groups if name not in answers else groups[~np.isnan(answers[name])]
+        n[name] = np.bincount(given, minlength=len(keys))
+    return PeopleCells(
+        frequency=frequency,
+        labels=np.asarray(labels, dtype=object),
+        unit=keys // span,
+        position=keys % span + origin,
+        n=n,
+    )
+
+
+def _grouped(
+    units: pd.Series, period: np.ndarray
+) -> tuple[pd.Index, np.ndarray, np.ndarray, int, int]:
+    """Labels of units, the group of each row, the key of each group (code of the unit * span +
+    period - origin), the span and the origin.
+    """
+    codes, labels = pd.factorize(units, sort=True)
+    origin = int(period.min()) if len(period) else 0
+    span = int(period.max()) - origin + 1 if len(period) else 1
+    groups, keys = pd.factorize(codes * span + (period - origin), sort=True)
+    return labels, groups, keys, span, origin
+
+
+def _all_answers(rows: pd.DataFrame, spec: SourceSpec) -> dict[str, np.ndarray]:
+    """Measure -> one number per row, for those that are made of answers."""
+    return {
+        name: _answers(rows, spec, measure)
+        for name, measure in spec.measures.items()
+        if measure.metric in (*ANSWER_METRICS, "sum")
+    }
 
 
 def show_measures(
@@ -90,17 +138,24 @@ def show_measures(
 
 
 def _halves(
-    rows: pd.DataFrame, spec: SourceSpec, name: str, groups: np.ndarray, n: int
+    rows: pd.DataFrame,
+    spec: SourceSpec,
+    name: str,
+    answers: np.ndarray,
+    groups: np.ndarray,
+    n: int,
 ) -> dict[str, np.ndarray]:
     """The measure of two random halves of each group's answers, both shown or neither."""
     measure = spec.measures[name]
-    answered = np.where(np.isnan(_answers(rows, spec, measure)), -1, groups)
+    answered = np.where(np.isnan(answers), -1, groups)
     half = halves_of(answered, np.random.default_rng(measure.split_seed))
     both = [
-        _one_measure(rows, spec, measure, np.where(half == side, groups, -1), n)[0]
+        _one_measure(rows, measure, answers, np.where(half == side, groups, -1), n)[0]
         for side in (0, 1)
     ]
-    few = np.minimum(*(values["n"].to_numpy() for values in both)) < spec.min_n
+    most = max(spec.min_n, spec.min_n_shares)
+    least = most if is_distribution(measure) else spec.min_n
+    few = np.minimum(*(values["n"].to_numpy() for values in both)) < least
     return {
         f"{name}_half{at}": np.where(few, np.nan, values["value"])
         for at, values in enumerate(both, start=1)
@@ -109,8 +164,8 @@ def _halves(
 
 def _one_measure(
     rows: pd.DataFrame,
-    spec: SourceSpec,
     measure: MeasureSpec,
+    answers: np.ndarray | None,
     groups: np.ndarray,
     n: int,
     shares: np.ndarray | None = None,
@@ -120,13 +175,12 @@ def _one_measure(
     if measure.metric == "count":
         size = np.bincount(groups, minlength=n)
         return pd.DataFrame({"value": np.bincount(groups, weights=part, minlength=n), "n": size}), 0
-    if measure.metric in ("occupancy", "aht", "ratio"):
+    if answers is None:
         per = 100.0 if measure.metric == "occupancy" else measure.per
         sums = (measure.numerator, measure.denominator)
         top, bottom = (part * rows[c].to_numpy(float) for c in sums)
         blank = int((np.isnan(top) | np.isnan(bottom)).sum())
         return group_ratio(top, bottom, groups, n, per=per), blank
-    answers = _answers(rows, spec, measure)
     blank = int(np.isnan(answers).sum())
     if measure.metric == "nps":
         return group_nps(answers, groups, n), blank
@@ -176,22 +230,18 @@ def check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: st
 def _suppress(
     values: pd.DataFrame, measure: MeasureSpec, spec: SourceSpec
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    if measure.metric not in ANSWER_METRICS and not _sums_answers(measure, spec):
+    """Withhold all of a cell of too few people, also how many they are."""
+    if not about_people(measure, spec):
         return values, {"suppressed": 0, "shares_suppressed": 0}
-    few = (values["n"] < spec.min_n) & (values["n"] > 0)
-    thin = (values["n"] < spec.min_n_shares) & (values["n"] > 0)
-    shown = values.copy()
-    shown.loc[few, [name for name in values.columns if name != "n"]] = np.nan
-    shown.loc[thin, [name for name in values.columns if name not in ("n", "value")]] = np.nan
+    most = max(spec.min_n, spec.min_n_shares)
+    least = most if is_distribution(measure) else spec.min_n
+    few = (values["n"] < least) & (values["n"] > 0)
+    thin = (values["n"] < most) & (values["n"] > 0)
+    shown = values.astype({"n": float})
+    shown.loc[few, list(values.columns)] = np.nan
+    shown.loc[thin, [c for c in values.columns if c not in ("n", "value", "exits")]] = np.nan
     thin_shares = int(thin.sum()) if measure.metric == "nps" else 0
     return shown, {"suppressed": int(few.sum()), "shares_suppressed": thin_shares}
-
-
-def _sums_answers(measure: MeasureSpec, spec: SourceSpec) -> bool:
-    """Is it the sum of what another measure takes for answers? Over its n it is their mean."""
-    others = spec.measures.values()
-    answers = {c for m in others if m.metric in ANSWER_METRICS for c in (m.score, *m.items)}
-    return measure.metric == "sum" and measure.score in answers
 
 
 def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -204,7 +254,7 @@ def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def measure_spells(
     rows: pd.DataFrame, spec: SourceSpec, name: str, first: int, last: int
-) -> tuple[pd.DataFrame, Counts]:
+) -> tuple[pd.DataFrame, Counts, PeopleCells]:
     """Attrition or retention per unit and period of the window `first` to `last` (positions)."""
     dates = next(iter(spec.measures.values()))
     start = _from_first(rows[dates.hire or dates.start], spec, name, first)
@@ -222,8 +272,10 @@ def spell_rates(
     *,
     first: int,
     last: int,
-) -> tuple[pd.DataFrame, Counts]:
+) -> tuple[pd.DataFrame, Counts, PeopleCells]:
     """As `measure_spells`, from spells or from cells of `count` spells alike.
+
+    Rates of units that have fewer than `spec.min_n` people or accounts in the period are missing.
 
     Parameters
     ----------
@@ -234,17 +286,62 @@ def spell_rates(
     size = {"n_units": len(labels), "n_periods": last - first + 1}
     rates: list[pd.DataFrame] = []
     counts: Counts = {}
+    people: dict[str, pd.DataFrame] = {}
     for new, measure in spec.measures.items():
-        values, blank = _one_rate(rows, measure, (units, start, end, count), size)
+        spells = (units, start, end, count)
+        values, blank = _one_rate(rows, measure, spells, size)
+        people[new] = _heads(rows, measure, spells, size, values)
+        few = (people[new]["n"] < spec.min_n) & (people[new]["n"] > 0)
+        values.loc[few.to_numpy(), list(values.columns[2:])] = np.nan
         renamed = {c: new if c == "value" else f"{new}_{c}" for c in values.columns[2:]}
         rates.append(values.rename(columns=renamed))
         counts[new] = {"unit_periods": len(values), "blank_answers": blank}
-        counts[new]["shown"] = int(values["value"].notna().sum())
+        counts[new] |= {"shown": int(values["value"].notna().sum()), "suppressed": int(few.sum())}
     merged = rates[0]
     for values in rates[1:]:
         merged = merged.merge(values, on=["unit", "period"], how="outer")
     found = merged.assign(unit=labels[merged["unit"]], period=merged["period"] + first)
-    return found.sort_values(["unit", "period"], ignore_index=True), counts
+    found = found.sort_values(["unit", "period"], ignore_index=True)
+    return found, counts, _spell_cells(people, labels, spec, first)
+
+
+def _heads(
+    rows: pd.DataFrame,
+    measure: MeasureSpec,
+    spells: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    size: dict[str, int],
+    values: pd.DataFrame,
+) -> pd.DataFrame:
+    """Unit, period and n of a rate, in people or accounts also where a weight makes n an amount."""
+    if not measure.weight:
+        return values[["unit", "period", "n"]].copy()
+    weighed = np.where(rows[measure.weight].isna(), 0.0, spells[3])
+    plain = replace(measure, weight="")
+    heads, _ = _one_rate(rows, plain, (*spells[:3], weighed), size)
+    keys = values[["unit", "period"]]
+    merged = keys.merge(heads[["unit", "period", "n"]], on=["unit", "period"], how="left")
+    return merged.fillna({"n": 0})
+
+
+def _spell_cells(
+    people: Mapping[str, pd.DataFrame], labels: pd.Index, spec: SourceSpec, first: int
+) -> PeopleCells:
+    """Whole people at work, or accounts, behind each rate; headcounts of half a person are cut."""
+    keys = pd.concat([each[["unit", "period"]] for each in people.values()])
+    keys = keys.drop_duplicates().sort_values(["unit", "period"], ignore_index=True)
+    n = {
+        name: keys.merge(each, on=["unit", "period"], how="left")["n"].fillna(0).to_numpy()
+        for name, each in people.items()
+    }
+    return PeopleCells(
+        frequency=spec.frequency,
+        labels=np.asarray(labels, dtype=object),
+        unit=keys["unit"].to_numpy(),
+        position=keys["period"].to_numpy() + first,
+        n={
+            name: np.where(each > 0, np.maximum(each, 1), 0).astype(int) for name, each in n.items()
+        },
+    )
 
 
 def _from_first(column: pd.Series, spec: SourceSpec, name: str, first: int) -> np.ndarray:
@@ -287,44 +384,3 @@ def _one_rate(
         weights=weights[use],
     )
     return found, int(count[~use].sum())
-
-
-def definition(measure: MeasureSpec, spec: SourceSpec) -> str:
-    """What the measure is, in a sentence for the audit and the report."""
-    span = (
-        f"{measure.low:g} to {measure.high:g}"
-        if measure.low is not None and (measure.high is not None)
-        else "its scale"
-    )
-    effort = "much" if measure.direction == "high_is_bad" else "little"
-    kinds = f" ({', '.join(measure.types)})" if measure.types else ""
-    amount = f"{measure.weight!r} of accounts" if measure.weight else "accounts"
-    yes = " or ".join(repr(value) for value in measure.positive)
-    turned = f", {len(measure.reverse)} reverse-keyed" if measure.reverse else ""
-    contact = (
-        f"contacts of {measure.customer!r} without another within {measure.days} days, percent; "
-        "contacts whose window reaches past the end of the data are left out"
-    )
-    texts = {
-        "nps": "share of answers 9-10 less share of 0-6, points from -100 to 100",
-        "effort": f"mean answer, {span}; high means {effort} effort",
-        "scale_mean": f"mean over respondents of {len(measure.items)} items{turned}, {span}, "
-        f"at least {measure.min_share:.0%} of the items answered",
-        "mean": f"mean of {measure.score!r}",
-        "share": f"share of answers to {measure.score!r} that are {yes}, percent",
-        "fcr": contact
-        if measure.customer
-        else f"share of customers who answered {yes} to {measure.score!r}, percent",
-        "attrition": f"exits{kinds} in the {spec.frequency} / mean of open and close headcount, "
-        "percent",
-        "retention": f"{amount} at the start of the {spec.frequency} that are still there at the "
-        f"end of {counted(measure.window, spec.frequency)}, percent",
-        "occupancy": f"{measure.numerator!r} / {measure.denominator!r}, sums, percent",
-        "aht": f"{measure.numerator!r} / {measure.denominator!r}, sums",
-        "ratio": f"{measure.per:g} x sum of {measure.numerator!r} / sum of {measure.denominator!r}",
-        "sum": f"sum of {measure.score!r}",
-        "count": "number of rows",
-    }
-    few = f"; missing below {spec.min_n} respondents" if measure.metric in ANSWER_METRICS else ""
-    split = "" if measure.split_seed is None else "; also of two random halves of the respondents"
-    return texts[measure.metric] + few + split

@@ -20,8 +20,9 @@ from ex_cx.linkage.compute import Counts, check_occur, show_measures, spell_rate
 from ex_cx.linkage.database_columns import Columns, position_of, typed_columns
 from ex_cx.linkage.database_groups import answer_bounds, group_rows, group_values, unseen
 from ex_cx.linkage.rules import need_window, refuse_long, spell_dates
-from ex_cx.linkage.schema import MeasureSpec, SourceSpec, TableSchema
+from ex_cx.linkage.schema import Frequency, MeasureSpec, SourceSpec, TableSchema
 from ex_cx.linkage.tenure import NEVER
+from ex_cx.linkage.withholding import PeopleCells, about_people, finest
 from ex_cx.linkage.wording import counted
 
 __all__ = ["Taken", "fetch_rows", "measure_table"]
@@ -42,6 +43,7 @@ class Taken:
     incomplete : ready column -> values left out because parts of them are absent.
     flow : what became of the rows; `n_rows` of them there were.
     attributes : unit and the columns of the attributes, of the rows kept.
+    cells : the people behind each measure, by the finest periods.
     """
 
     frame: pd.DataFrame
@@ -50,6 +52,7 @@ class Taken:
     flow: Flow
     attributes: pd.DataFrame
     n_rows: int
+    cells: PeopleCells = field(default_factory=PeopleCells)
 
 
 def fetch_rows(table: Any, schema: TableSchema, spec: SourceSpec) -> pd.DataFrame:
@@ -58,7 +61,12 @@ def fetch_rows(table: Any, schema: TableSchema, spec: SourceSpec) -> pd.DataFram
 
 
 def measure_table(
-    table: Any, schema: TableSchema, spec: SourceSpec, name: str, edges: Edges
+    table: Any,
+    schema: TableSchema,
+    spec: SourceSpec,
+    name: str,
+    edges: Edges,
+    own: Frequency | None = None,
 ) -> Taken:
     """Measure a table in a database by unit and period.
 
@@ -67,6 +75,7 @@ def measure_table(
     table : an Ibis table.
     schema : what it must hold; `spec` : what to measure, at the frequency of the panel.
     edges : first and last position of the window, None where it is open.
+    own : frequency that the source states; None: that of `spec`.
 
     Raises
     ------
@@ -80,10 +89,12 @@ def measure_table(
                 "rows as a file."
             )
     columns = typed_columns(table, schema, spec)
-    return (_spells if spec.is_spells else _dated)(columns, spec, name, edges)
+    if spec.is_spells:
+        return _spells(columns, spec, name, edges)
+    return _dated(columns, spec, name, edges, finest(own or spec.frequency, spec))
 
 
-def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Taken:
+def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges, fine: Frequency) -> Taken:
     """Measures of rows that have one date each."""
     rows, period = columns.rows, columns.name(spec.period)
     rows = rows.mutate(
@@ -119,8 +130,35 @@ def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Taken
         frame=frame.astype({"unit": "str"}),
         counts=counts,
         flow=flow,
-        attributes=_attributes(kept, columns, spec),
+        attributes=_attributes(kept, columns, spec, unit),
         n_rows=int(facts["n_"]),
+        cells=_people(kept, columns, spec, facts, cells, fine),
+    )
+
+
+def _people(
+    kept: Any,
+    columns: Columns,
+    spec: SourceSpec,
+    facts: pd.Series,
+    cells: pd.DataFrame,
+    fine: Frequency,
+) -> PeopleCells:
+    """The people behind each measure in periods of `fine`; `cells` are those of the panel's."""
+    about = [name for name, measure in spec.measures.items() if about_people(measure, spec)]
+    if not about or not len(cells):
+        return PeopleCells()
+    if fine != spec.frequency:
+        rows = kept.mutate(position_=position_of(kept[columns.name(spec.period)], fine))
+        cells = group_rows(rows, columns, spec, facts)
+    found = group_values(cells, spec)
+    labels, unit = np.unique(cells["unit_"].to_numpy(dtype=object), return_inverse=True)
+    return PeopleCells(
+        frequency=fine,
+        labels=labels,
+        unit=unit,
+        position=cells["position_"].to_numpy(np.int64),
+        n={name: found[name][0]["n"].to_numpy() for name in about},
     )
 
 
@@ -167,14 +205,14 @@ def _refuse_unseen(measure: MeasureSpec, kept: Any, columns: Columns) -> None:
     check_occur(wanted, seen.astype("str"), column, metric_field)
 
 
-def _attributes(kept: Any, columns: Columns, spec: SourceSpec) -> pd.DataFrame:
+def _attributes(kept: Any, columns: Columns, spec: SourceSpec, units: np.ndarray) -> pd.DataFrame:
     """Unit, and the least and greatest value of each attribute in it: two rows a unit."""
     ends: dict[str, Any] = {}
     for at, column in enumerate(spec.attributes.values()):
         value = kept[columns.name(column)]
         ends |= {f"least{at}": value.min(), f"most{at}": value.max()}
     if not ends:
-        return kept[["unit_"]].distinct().to_pandas().rename(columns={"unit_": spec.unit})
+        return pd.DataFrame({spec.unit: pd.Series(units, dtype="str")})
     found = kept.group_by("unit_").aggregate(**ends).to_pandas().sort_values("unit_")
     parts = [
         pd.DataFrame(
@@ -218,13 +256,14 @@ def _spells(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Take
     end = np.where(never, NEVER, cells["end_"].fillna(0).to_numpy(np.int64))
     start = cells["start_"].to_numpy(np.int64)
     count = cells["count_"].to_numpy(dtype=float)
-    frame, counts = spell_rates(cells, start, end, count, spec, first=first, last=last)
+    frame, counts, heads = spell_rates(cells, start, end, count, spec, first=first, last=last)
     return Taken(
         frame=frame,
         counts=counts,
         flow=flow,
-        attributes=_attributes(kept, columns, spec),
+        attributes=_attributes(kept, columns, spec, cells[spec.unit].to_numpy(dtype=object)),
         n_rows=int(facts["n_"]),
+        cells=heads,
     )
 
 

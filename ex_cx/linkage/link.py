@@ -18,6 +18,7 @@ from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.periods import dates_needed, period_label, period_values
+from ex_cx.linkage.protect import protect_sources
 from ex_cx.linkage.schema import SourceSpec
 from ex_cx.linkage.sources import TableRead, read_table
 from ex_cx.linkage.wording import counted
@@ -152,6 +153,7 @@ def link_sources(sources: Sequence[MeasuredSource]) -> Linked:
         disagree, or a source that has no unit, or no period, in common with the others.
     """
     _check_compatible(sources)
+    sources = protect_sources(sources)
     keys = _all_keys(sources)
     _check_overlap(sources, keys)
     linked = np.all([rows >= 0 for rows in keys.rows], axis=0)

@@ -13,9 +13,10 @@ from ex_cx.errors import LinkError, SchemaError, some
 from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.check import check_table
 from ex_cx.linkage.combine import refuse_repeated, take_columns
-from ex_cx.linkage.compute import Counts, definition, measure_rows, measure_spells
+from ex_cx.linkage.compute import Counts, measure_rows, measure_spells, people_cells
 from ex_cx.linkage.crosswalk import Crosswalk
 from ex_cx.linkage.database import Taken, fetch_rows, measure_table
+from ex_cx.linkage.definitions import definition
 from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
     MISSING,
@@ -29,6 +30,7 @@ from ex_cx.linkage.periods import (
 from ex_cx.linkage.rules import need_window, refuse_long, source_rules, spell_dates
 from ex_cx.linkage.schema import Frequency, SourceSpec
 from ex_cx.linkage.sources import ReadReport, TableOpen, TableRead
+from ex_cx.linkage.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["MeasuredSource", "measure_source"]
@@ -47,11 +49,15 @@ class MeasuredSource:
     provenance : column -> on whom or what it was measured.
     definitions : measure -> how it is defined, in words.
     flow : what became of every row of the file.
-    suppressed : measure, unit_periods, shown, suppressed, shares_suppressed, blank_answers.
+    suppressed : measure, unit_periods, shown, suppressed (too few people), withheld_for_others
+        (else those could be computed), shares_suppressed, blank_answers.
     carried : rows that repeat an earlier survey wave.
     crosswalk : unit, target, share, rows, outcome: what a crosswalk did with each unit's rows.
     combined : column, rule, unit_periods, incomplete: ready columns that a rule has combined.
     crosswalk_report : how the file of the crosswalk was read, if it was.
+    people : how many people are behind each cell, shown or not; for `link_sources`, which
+        withholds what only all attributes together show. It is part of no output.
+    spec : the choices, at the frequency of the panel.
     report : how the file was read, if it was.
     """
 
@@ -68,6 +74,8 @@ class MeasuredSource:
     crosswalk: pd.DataFrame = field(default_factory=pd.DataFrame)
     combined: pd.DataFrame = field(default_factory=pd.DataFrame)
     crosswalk_report: ReadReport | None = None
+    people: PeopleCells = field(default_factory=PeopleCells, repr=False)
+    spec: SourceSpec | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,6 +137,9 @@ def measure_source(
         )
     begun = taken.flow.preceded(table.lost if isinstance(table, TableRead) else ())
     flow = begun.step("unit-periods measured", len(measured), counting="unit-periods")
+    attributes = _attributes(taken.attributes, spec, name)
+    position = measured["period"].to_numpy()
+    measured, lost = withhold(measured, position, taken.cells, aligned, attributes)
     measured, carried = _carry(measured, spec.carry, last_one)
     values = [column for column in measured.columns if column not in ("unit", "period")]
     period = period_values(measured["period"].to_numpy(), aligned.frequency)
@@ -136,16 +147,18 @@ def measure_source(
         name=name,
         frame=measured.assign(period=period.array),
         frequency=aligned.frequency,
-        attributes=_attributes(taken.attributes, spec, name),
+        attributes=attributes,
         provenance=dict.fromkeys(values, spec.respondents or name),
         definitions=_definitions(spec, aligned, taken.incomplete),
         flow=flow,
-        suppressed=_suppressed(taken.counts),
+        suppressed=_suppressed(taken.counts, lost),
         carried=carried,
         report=table.report if isinstance(table, TableRead | TableOpen) else None,
         crosswalk=mapping,
         combined=_combined(spec, taken.incomplete, len(taken.frame)),
         crosswalk_report=None if crosswalk is None else crosswalk.report,
+        people=taken.cells,
+        spec=aligned,
     )
 
 
@@ -169,7 +182,7 @@ def _from_rows(
         refuse_repeated(kept.rows, spec, name)
     if spec.crosswalk is not None or crosswalk is not None:
         kept = _mapped(kept, spec, name, crosswalk)
-    measured, counts, incomplete = _measured(kept, spec, aligned, name)
+    measured, counts, incomplete, people = _measured(kept, spec, aligned, name)
     taken = Taken(
         frame=measured,
         counts=counts,
@@ -177,6 +190,7 @@ def _from_rows(
         flow=kept.flow,
         attributes=kept.rows,
         n_rows=len(rows),
+        cells=people,
     )
     return taken, kept.mapping
 
@@ -196,20 +210,27 @@ def _from_database(
     if spec.columns or spec.crosswalk is not None or crosswalk is not None:
         fetched = fetch_rows(rows, schema, spec)
         return _from_rows(fetched, spec, aligned, name, edges, crosswalk)
-    return measure_table(rows, schema, aligned, name, edges), pd.DataFrame()
+    return measure_table(rows, schema, aligned, name, edges, spec.frequency), pd.DataFrame()
 
 
 def _measured(
     kept: _Kept, spec: SourceSpec, aligned: SourceSpec, name: str
-) -> tuple[pd.DataFrame, Counts, Mapping[str, int]]:
-    """Values by unit and period of the panel, counts by measure, incomplete values by column."""
+) -> tuple[pd.DataFrame, Counts, Mapping[str, int], PeopleCells]:
+    """Values by unit and period of the panel, counts by measure, incomplete values by column, and
+    how many people are behind each.
+    """
     if spec.columns:
         found, lost = take_columns(kept.rows, kept.shares, spec, name, frequency=aligned.frequency)
-        return found, {}, lost
+        return found, {}, lost, PeopleCells()
     if spec.is_spells:
         window = need_window((kept.first, kept.last), name)
-        return *measure_spells(kept.rows, aligned, name, *window), {}
-    return *measure_rows(kept.rows, kept.position, aligned, kept.shares), {}
+        rates, counts, heads = measure_spells(kept.rows, aligned, name, *window)
+        return rates, counts, {}, heads
+    values, counts = measure_rows(kept.rows, kept.position, aligned, kept.shares)
+    fine, position = finest(spec.frequency, aligned), kept.position
+    if fine != aligned.frequency:
+        position = period_positions(kept.rows[spec.period], fine, table=name)
+    return values, counts, {}, people_cells(kept.rows, position, aligned, fine)
 
 
 def _aligned(spec: SourceSpec, name: str, frequency: Frequency | Literal[""]) -> SourceSpec:
@@ -373,10 +394,13 @@ def _combined(spec: SourceSpec, incomplete: Mapping[str, int], n: int) -> pd.Dat
     return pd.DataFrame(rows, columns=["column", "rule", "unit_periods", "incomplete"])
 
 
-def _suppressed(counts: dict[str, dict[str, int]]) -> pd.DataFrame:
-    columns = ["unit_periods", "shown", "suppressed", "shares_suppressed", "blank_answers"]
+def _suppressed(counts: Counts, lost: Mapping[str, int]) -> pd.DataFrame:
+    """The counts as a frame; `lost` are values withheld so that others cannot be computed."""
+    columns = ["unit_periods", "shown", "suppressed", "withheld_for_others"]
+    columns += ["shares_suppressed", "blank_answers"]
     rows: Sequence[dict[str, object]] = [
         {"measure": name, **{column: each.get(column, 0) for column in columns}}
+        | {"shown": each["shown"] - lost.get(name, 0), "withheld_for_others": lost.get(name, 0)}
         for name, each in counts.items()
     ]
     return pd.DataFrame(rows, columns=["measure", *columns])

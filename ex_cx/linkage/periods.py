@@ -13,6 +13,7 @@ from ex_cx.linkage.wording import counted, some_rows
 __all__ = [
     "check_coarser",
     "coarse_positions",
+    "coarser_than",
     "dates_needed",
     "finer_in",
     "full_periods",
@@ -135,6 +136,17 @@ def check_coarser(fine: Frequency, coarse: Frequency, *, source: str) -> None:
             f"a value cannot be taken apart. State `frequency: {coarse}` for {source!r} and for "
             "how many periods each value stands with `carry`, or a coarser `frequency` of the link."
         )
+
+
+def coarser_than(frequency: Frequency) -> tuple[Frequency, ...]:
+    """The longer periods of the calendar; plain integers have none.
+
+    >>> coarser_than("month"), coarser_than("integer")
+    (('quarter', 'year'), ())
+    """
+    if frequency not in _FINEST_FIRST:
+        return ()
+    return _FINEST_FIRST[_FINEST_FIRST.index(frequency) + 1 :]
 
 
 def coarse_positions(positions: np.ndarray, fine: Frequency, coarse: Frequency) -> np.ndarray:

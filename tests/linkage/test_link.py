@@ -357,6 +357,7 @@ def test_hostile_names_are_only_names(tmp_path: Path):
 
 def test_no_value_of_a_small_group_is_in_the_audit(tmp_path: Path):
     rows = [("A", "2024-01-01", 3.377)] * 3 + [("B", "2024-01-01", 4.0)] * 6
+    rows += [("C", "2024-01-01", 2.0)] * 7
     pd.DataFrame(rows, columns=["team", "date", "mood"]).to_csv(tmp_path / "s.csv", index=False)
     spec = SourceSpec(
         path="s.csv",
@@ -365,7 +366,7 @@ def test_no_value_of_a_small_group_is_in_the_audit(tmp_path: Path):
         measures={"ex_mood": MeasureSpec(metric="mean", score="mood", low=1, high=5)},
     )
     linked = link_study_data({"s": spec}, root=tmp_path)
-    assert linked.panel.frame["ex_mood"].isna().tolist() == [True, False]
+    assert linked.panel.frame["ex_mood"].isna().tolist() == [True, True, False]
     assert "3.377" not in json.dumps(linked.audit.to_dict()) + linked.audit._repr_html_()
     assert linked.audit.suppressed["suppressed"].tolist() == [1]
 
@@ -402,7 +403,8 @@ def test_the_embedded_company_links_and_every_raw_row_is_counted():
         assert steps["rows_in"].iloc[0] == read.rows
         assert steps["rows_lost"].sum() + steps["rows_kept"].iloc[-1] == read.rows
         assert (steps["rows_in"].iloc[1:].to_numpy() == steps["rows_kept"].iloc[:-1]).all()
-    assert linked.panel.frame["cx_nps_n"].sum() == steps["rows_kept"].iloc[-1]
+    shown = linked.panel.frame["cx_nps_n"].sum()
+    assert 0 < steps["rows_kept"].iloc[-1] - shown < 0.05 * shown  # too few, and for their sake
     assert str(linked.panel.frame["period"].max()) == "2024-06"
     assert linked.panel.frame["region"].notna().all()
 

@@ -32,10 +32,10 @@ def survey(**options: object) -> SourceSpec:
 
 
 def answers(*groups: tuple[str, str, int]) -> pd.DataFrame:
-    """`n` answers of 9, effort 2, resolved for each team, date and n."""
+    """`n` answers of 9, effort 2, resolved for each team, date and n; and 12 of a team Z."""
     rows = [(team, date, 9.0, 2.0, "yes") for team, date, n in groups for _ in range(n)]
     columns = ["team", "date", "score", "effort", "resolved"]
-    rows.append(("Z", "2024-01-01", 0.0, 5.0, "no"))
+    rows += [("Z", "2024-01-01", 0.0, 5.0, "no")] * 12
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -70,35 +70,41 @@ def test_measures_carry_their_n_and_error():
     )
 
 
-def test_fewer_than_five_respondents_are_never_shown():
-    found = measure_source(answers(("A", "2024-01-05", 5), ("B", "2024-01-05", 4)), survey(), "s")
+def test_fewer_than_five_respondents_are_never_shown_nor_what_gives_them_away():
+    sizes = {"A": 20, "B": 4, "C": 11, "D": 20}
+    frame = answers(*((team, "2024-01-05", n) for team, n in sizes.items()))
+    found = measure_source(frame, survey(), "s")
     for column in ("cx_nps", "cx_effort", "cx_fcr_pct"):
-        shown = value(found, column)
-        assert not np.isnan(shown["A", "2024-01"])
-        assert np.isnan(shown["B", "2024-01"])
-        assert np.isnan(value(found, f"{column}_se")["B", "2024-01"])
-    assert value(found, "cx_nps_n")["B", "2024-01"] == 4
-    counts = found.suppressed.set_index("measure").loc["cx_nps"]
-    assert (counts["unit_periods"], counts["shown"], counts["suppressed"]) == (3, 1, 2)
+        for ending in ("", "_n", "_se"):  # all teams less the others would be B: C goes, too
+            shown = value(found, f"{column}{ending}")
+            missing = {team for (team, _), each in shown.items() if np.isnan(each)}
+            assert missing == {"B", "C"}, f"{column}{ending}"
+    columns = ["unit_periods", "shown", "suppressed", "withheld_for_others"]
+    assert found.suppressed[columns].to_numpy().tolist() == [[5, 3, 1, 1]] * 3
 
 
 def test_a_distribution_of_fewer_than_ten_is_not_shown_nor_what_gives_it_away():
-    found = measure_source(answers(("A", "2024-01-05", 9), ("B", "2024-01-05", 10)), survey(), "s")
+    frame = answers(("A", "2024-01-05", 9), ("B", "2024-01-05", 10), ("C", "2024-01-05", 11))
+    found = measure_source(frame, survey(), "s")
     shares = ("cx_nps_promoter_share", "cx_nps_detractor_share")
     # n, mean and error of 5 answers from 1 to 5 leave one set of answers in 63 % of all cases
-    for column in (*shares, "cx_nps_se", "cx_effort_se", "cx_fcr_pct_se"):
+    for column in (*shares, "cx_nps_se", "cx_effort_se", "cx_fcr_pct_se", "cx_fcr_pct"):
         assert np.isnan(value(found, column)["A", "2024-01"])
-        assert not np.isnan(value(found, column)["B", "2024-01"])
+        assert np.isnan(value(found, column)["B", "2024-01"])  # else A is all less the others
+        assert not np.isnan(value(found, column)["C", "2024-01"])
     assert value(found, "cx_nps")["A", "2024-01"] == 100
-    assert found.suppressed["shares_suppressed"].tolist() == [2, 0, 0]
+    assert found.suppressed["shares_suppressed"].tolist() == [1, 0, 0]
 
 
 def test_a_sum_of_answers_is_withheld_like_their_mean():
     both = dict(survey().measures) | {"points": MeasureSpec(metric="sum", score="score")}
-    rows = answers(("A", "2024-01-05", 5), ("B", "2024-01-05", 4))
+    both |= {"rows": MeasureSpec(metric="count")}
+    rows = answers(("A", "2024-01-05", 5), ("B", "2024-01-05", 4), ("C", "2024-01-05", 6))
     found = measure_source(rows, replace(survey(), measures=both), "s")
-    assert value(found, "points")["A", "2024-01"] == 45
-    assert np.isnan(value(found, "points")["B", "2024-01"])
+    assert value(found, "points")["C", "2024-01"] == 54
+    for column in ("points", "points_n", "rows", "rows_n"):
+        assert np.isnan(value(found, column)["B", "2024-01"])
+        assert np.isnan(value(found, column)["A", "2024-01"])
     alone = {"points": MeasureSpec(metric="sum", score="score")}
     found = measure_source(rows, replace(survey(), measures=alone), "s")
     assert value(found, "points")["B", "2024-01"] == 36
@@ -110,16 +116,16 @@ def test_the_threshold_can_be_raised():
 
 
 def test_every_row_is_counted_once():
-    frame = answers(("A", "2024-01-05", 6), ("A", "2024-02-05", 6), ("A", "2024-03-05", 6))
+    frame = answers(("A", "2024-01-05", 12), ("A", "2024-02-05", 12), ("A", "2024-03-05", 12))
     frame.loc[0, "team"] = None
     frame.loc[1, "date"] = None
     found = measure_source(frame, survey(), "s", first="2024-01", last="2024-02")
     flow = found.flow.frame()
     assert flow[["rows_in", "rows_kept", "rows_lost", "reason"]].to_numpy().tolist() == [
-        [19, 19, 0, ""],
-        [19, 18, 1, "no unit"],
-        [18, 17, 1, "no period"],
-        [17, 11, 6, "after the window"],
+        [48, 48, 0, ""],
+        [48, 47, 1, "no unit"],
+        [47, 46, 1, "no period"],
+        [46, 34, 12, "after the window"],
         [3, 3, 0, ""],
     ]
     rows = flow[flow["counting"] == "rows"]
@@ -154,10 +160,10 @@ def test_infinite_and_impossible_answers_stop_with_their_rows():
     with pytest.raises(SchemaError) as caught:
         measure_source(frame, survey(), "customers")
     assert str(caught.value).splitlines() == [
-        "'customers' has 2 problems in 7 rows.",
-        "- 'score': 1 of 7 values are infinite (row 2; first: 'inf'). Correct or blank them.",
+        "'customers' has 2 problems in 18 rows.",
+        "- 'score': 1 of 18 values are infinite (row 2; first: 'inf'). Correct or blank them.",
         (
-            "- 'effort': 1 of 7 values are not 1 to 5 (row 3; first: '7.0'). Correct them, or "
+            "- 'effort': 1 of 18 values are not 1 to 5 (row 3; first: '7.0'). Correct them, or "
             "state the"
             " range that is right."
         ),
@@ -193,7 +199,8 @@ def test_a_kind_of_exit_that_nobody_had_is_fine_a_misspelt_one_is_not():
             last="2024-02",
         )
 
-    found = measure_source(people(), with_types("voluntary", "involuntary"), "hris")
+    many = pd.concat([people()] * 5, ignore_index=True)
+    found = measure_source(many, with_types("voluntary", "involuntary"), "hris")
     assert value(found, "ex_attrition_pct")["A", "2024-01"] == 40
     for types in (("voluntry",), ("voluntary", "transfr"), ("dismissal",)):
         with pytest.raises(SchemaError, match=rf"`types` lists '{types[-1]}', which is none of"):
@@ -204,7 +211,7 @@ def test_nothing_inside_the_window():
     with pytest.raises(LinkError) as caught:
         measure_source(answers(("A", "2024-01-05", 6)), survey(), "s", first="2030-01")
     assert str(caught.value) == (
-        "None of the 7 rows of 's' has a unit and a period inside the window (2030-01 to open). "
+        "None of the 18 rows of 's' has a unit and a period inside the window (2030-01 to open). "
         "Check the columns, the window and the frequency."
     )
 
@@ -295,10 +302,11 @@ def hris(**options: object) -> SourceSpec:
 
 
 def test_attrition_from_hire_and_exit_dates():
-    found = measure_source(people(), hris(first="2024-01", last="2024-02"), "hris")
-    # January: 3 open, 2 close, one voluntary exit; February: 2 open, 2 close, a transfer only
+    many = pd.concat([people()] * 5, ignore_index=True)
+    found = measure_source(many, hris(first="2024-01", last="2024-02"), "hris")
+    # five times: January 3 open, 2 close, one voluntary exit; February 2, 2, a transfer only
     assert value(found, "ex_attrition_pct") == {("A", "2024-01"): 40.0, ("A", "2024-02"): 0.0}
-    assert value(found, "ex_attrition_pct_n") == {("A", "2024-01"): 2.5, ("A", "2024-02"): 2.0}
+    assert value(found, "ex_attrition_pct_n") == {("A", "2024-01"): 12.5, ("A", "2024-02"): 10}
     flow = found.flow.frame()
     assert flow["reason"].tolist() == [
         "",
@@ -307,8 +315,14 @@ def test_attrition_from_hire_and_exit_dates():
         "started after the window",
         "",
     ]
-    assert flow["rows_lost"].sum() + 4 == len(people())
+    assert flow["rows_lost"].sum() + 20 == len(many)
     assert found.attributes.to_dict("list") == {"unit": ["A"], "region": ["North"]}
+
+
+def test_the_attrition_of_fewer_than_five_people_is_not_shown():
+    found = measure_source(people(), hris(first="2024-01", last="2024-02"), "hris")
+    assert found.frame.drop(columns=["unit", "period"]).isna().all(axis=None)
+    assert found.suppressed["suppressed"].tolist() == [2]
 
 
 def test_people_need_a_window():
@@ -355,10 +369,10 @@ def test_an_attribute_with_two_values_is_an_error():
 def test_a_missing_revenue_is_left_out_and_counted():
     accounts = pd.DataFrame(
         {
-            "team": ["A"] * 3,
-            "start": ["2023-01-01"] * 3,
-            "end": ["2024-01-10", None, None],
-            "revenue": [30, 70, None],
+            "team": ["A"] * 15,
+            "start": ["2023-01-01"] * 15,
+            "end": ["2024-01-10", None, None] * 5,
+            "revenue": [30, 70, None] * 5,
         }
     )
     spec = SourceSpec(
@@ -374,7 +388,7 @@ def test_a_missing_revenue_is_left_out_and_counted():
     found = measure_source(accounts, spec, "crm", first="2024-01", last="2024-01")
     assert value(found, "cx_retention_pct")["A", "2024-01"] == pytest.approx(200 / 3)
     assert value(found, "cx_revenue_kept_pct")["A", "2024-01"] == pytest.approx(70)
-    assert found.suppressed["blank_answers"].tolist() == [0, 1]
+    assert found.suppressed["blank_answers"].tolist() == [0, 5]
 
 
 def test_one_column_cannot_be_text_and_number():
