@@ -369,8 +369,37 @@ _VALUES = (
 )
 
 
-def _study(rng: random.Random) -> Made:
-    lines = STUDY.split("\n")
+MAPPING = """\
+mapping: fuzzed
+title: Answers
+file: {delimiter: ",", decimal: ".", above_header: 0, below_header: 0, missing: ["-"]}
+rows:
+  keep: [{column: team, not_missing: true}, {column: score, none_of: ["99"]}]
+  unique: []
+times: {zone: Europe/London, to: UTC, repeated: first, skipped: forward}
+columns:
+  team: {kind: text, case: upper, pad: 3}
+  day: {column: date, kind: time, format: "%Y-%m-%d"}
+  hour: {column: date, clock: score, part: hour, invalid: missing}
+  score: {scale: nps, invalid: missing}
+  turned: {column: score, low: 0, high: 10, reverse: true, rescale: [0, 100], invalid: missing}
+  word: {column: score, choices: {"0": low, "10": high}, invalid: missing}
+  long: {column: score, unit: minutes, to: hours, thousands: ","}
+  both: {columns: [score, team], combine: join}
+source:
+  unit: team
+  period: day
+  respondents: customers
+  measures: {cx_nps: {metric: nps, score: score}, rows: {metric: count}}
+"""
+
+
+def _mapping(rng: random.Random) -> Made:
+    return Made(name="mapping.yaml", content=_study(rng, MAPPING).content)
+
+
+def _study(rng: random.Random, text: str = STUDY) -> Made:
+    lines = text.split("\n")
     for _ in range(rng.choice((0, 1, 1, 2, 4))):
         at = rng.randrange(len(lines))
         line, act = lines[at], rng.randrange(9)
@@ -406,4 +435,5 @@ MAKERS: dict[str, Callable[[random.Random], Made]] = {
     "excel": _excel,
     "crosswalk": _crosswalk,
     "study": _study,
+    "mapping": _mapping,
 }

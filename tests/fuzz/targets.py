@@ -15,6 +15,7 @@ from typing import Any
 
 from ex_cx.errors import ExCxError
 from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
+from ex_cx.linkage.exportfile import read_mapping
 from ex_cx.linkage.link import link_sources, link_study_data, read_source
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import measure_source
@@ -79,6 +80,10 @@ def _calls(
         _write_good(path.parent)
         yield "load_study", lambda: load_study(path)
         yield "check_study", lambda: list(check_study(path, path.parent))
+    elif kind == "mapping":
+        _write_good(path.parent)
+        yield "read_mapping", lambda: read_mapping(path)
+        yield "measure_source by a mapping", lambda: _measure_mapped(path)
     elif kind == "crosswalk":
         _write_good(path.parent, but=path.name)
         for _ in range(2):
@@ -93,7 +98,7 @@ def _calls(
             yield f"measure_source {source}", lambda s=spec, n=source: _measure(s, n, path.parent)
         if rng.random() < 0.2:
             yield "link_study_data", lambda: _link_beside_good(path, rng)
-    if rng.random() < 0.1:
+    if kind != "mapping" and rng.random() < 0.1:
         yield "ex-cx check", lambda: _command("check", str(path), "--data-root", str(path.parent))
 
 
@@ -152,6 +157,11 @@ def _measure(spec: SourceSpec, name: str, folder: Path) -> None:
     longer = "year" if spec.frequency in ("month", "quarter") and not spec.carry else ""
     measured = measure_source(read_source(spec, folder), spec, name, frequency=longer)
     link_sources([measured])
+
+
+def _measure_mapped(path: Path) -> None:
+    spec = read_mapping(path).source_spec("answers.csv")
+    measure_source(read_source(spec, path.parent), spec, "answers")
 
 
 def _link_beside_good(path: Path, rng: random.Random) -> None:
