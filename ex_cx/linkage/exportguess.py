@@ -117,10 +117,10 @@ def _time(base: GuessedColumn, known: pd.Series) -> GuessedColumn | None:
     role = "period" if is_named(base.old, PERIODS) else ""
     open_end = known[known.str.contains("9999", regex=False)]
     if len(open_end) == 1 and len(known) > 1 and known.str.match(_DATED).all():
-        found = _time(base, known.drop(open_end.index))
+        rest = _time(base, known.drop(open_end.index))
         keys = ("missing", json.dumps(open_end.tolist()))
         why = "the end of time stands for none"
-        return None if found is None else replace(found, keys=(*found.keys, keys), why=why)
+        return None if rest is None else replace(rest, keys=(*rest.keys, keys), why=why)
     digits = bool(known.str.fullmatch(r"\d{8}").all()) and bool(role)
     for form in _FORMS:
         if digits != (form in _FORMS[:3]):
@@ -198,20 +198,20 @@ def _choices(base: GuessedColumn, known: pd.Series) -> GuessedColumn | None:
             coded = {word: at for at, word in enumerate(ladder, start=first)}
             told = dict(zip(plain, known, strict=True))
             pairs = ", ".join(f"{quoted(told.get(word, word))}: {n}" for word, n in coded.items())
-            keys = (("choices", f"{{{pairs}}}"),)
-            if first == 1:
-                keys = (("scale", "likert_5"), *keys)
+            scale = (("scale", "likert_5"),) if first == 1 else ()
+            keys = (*scale, ("choices", f"{{{pairs}}}"))
             why = "the order of the words; `reverse: true` if worded the other way"
             return replace(base, keys=keys, why=why, role="likert_5" if first else "")
     labelled = plain.str.extract(r"^(\d{1,2}) ?[-:=] ?\D.*$")[0]
     numbers = labelled.fillna(plain.where(plain.str.fullmatch(r"\d{1,2}")))
     if numbers.notna().all() and numbers.astype(float).between(0, 10).all():
-        pairs = ", ".join(
-            f"{quoted(text)}: {int(n)}"
-            for text, n in zip(known[labelled.notna()], labelled.dropna(), strict=True)
+        ends = labelled.notna() & ~plain.duplicated()
+        codes = zip(known[ends], labelled[ends], strict=True)
+        pairs = ", ".join(f"{quoted(text)}: {int(n)}" for text, n in codes)
+        choices = ("choices", f"{{{pairs}}}")
+        return replace(
+            base, keys=(("scale", "nps"), choices), why="0 to 10 with words at the ends", role="nps"
         )
-        keys = (("scale", "nps"), ("choices", f"{{{pairs}}}"))
-        return replace(base, keys=keys, why="0 to 10 with words at the ends", role="nps")
     return None
 
 

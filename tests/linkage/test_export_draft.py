@@ -107,6 +107,14 @@ def test_text_with_a_leading_equals_sign_stays_text(proposed):
     assert frame["cell"].tolist() == ["=1+1", "=2+2"]
 
 
+def test_answers_that_differ_in_capitals_are_one_choice(proposed):
+    _, columns, frame = proposed(
+        "team,likely\nA,0 - Not at all\nB,0 - not at ALL\nC,10 - Very\nD,7\n"
+    )
+    assert list(columns["likely"].choices.values()) == [0, 10]
+    assert frame["likely"].tolist() == [0, 0, 10, 7]
+
+
 def test_an_excel_file_with_titles_and_several_sheets(tmp_path):
     rows = [
         ["Headcount", None, None],
