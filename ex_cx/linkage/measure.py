@@ -17,6 +17,7 @@ from ex_cx.linkage.compute import Counts, measure_rows, measure_spells, people_c
 from ex_cx.linkage.crosswalk import Crosswalk
 from ex_cx.linkage.database import Taken, fetch_rows, measure_table
 from ex_cx.linkage.definitions import definition
+from ex_cx.linkage.identifiers import hash_identifiers
 from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
     MISSING,
@@ -176,7 +177,7 @@ def _from_rows(
     """What is measured of rows in memory, and what the crosswalk did."""
     raw = table.frame if isinstance(table, TableRead) else table
     file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
-    rows = check_table(raw, source_rules(spec, f"{name}{file}"))
+    rows = _without_names(check_table(raw, source_rules(spec, f"{name}{file}")), spec)
     kept = _known_rows(rows, aligned, name, edges)
     if spec.columns:
         refuse_repeated(kept.rows, spec, name)
@@ -193,6 +194,16 @@ def _from_rows(
         cells=people,
     )
     return taken, kept.mapping
+
+
+def _without_names(rows: pd.DataFrame, spec: SourceSpec) -> pd.DataFrame:
+    """The columns that the spec uses, and identifiers of people as keyed hashes."""
+    people = {m.customer for m in spec.measures.values() if m.customer} - {spec.unit}
+    used = [rule.name for rule in source_rules(spec, "").columns]
+    used += [column for column in spec.columns.values() if column not in used]
+    if spec.period in rows and spec.period not in used:
+        used.append(spec.period)
+    return rows[used].assign(**{name: hash_identifiers(rows[name]) for name in people})
 
 
 def _from_database(
