@@ -5,11 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .venv-bench
+SPARK := .venv-spark
 
 # Bytecode written once makes every later start two to three times faster.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
 
-.PHONY: help demo lab test check format bench calibrate soak fuzz picture clean
+.PHONY: help demo lab test check format bench bench-scale spark calibrate soak fuzz picture clean
 
 help:
 	@echo "make demo       a full study on the embedded data; prints where index.html lies"
@@ -18,6 +19,8 @@ help:
 	@echo "make check      lint, format and types"
 	@echo "make format     put the code in its layout"
 	@echo "make bench      time against the peers; writes docs/benchmarks.md"
+	@echo "make bench-scale  50 million rows in DuckDB against pandas; prints the table"
+	@echo "make spark      the tests of databases on Spark (needs Java)"
 	@echo "make calibrate  bias and coverage over 1,000 simulated panels"
 	@echo "make soak       kill a batch at random moments, 100 times; N=5 for five"
 	@echo "make fuzz       malformed files for 10 minutes; MINUTES=60 for an hour"
@@ -60,11 +63,18 @@ picture: $(VENV)/.test
 bench: $(BENCH)/.bench
 	PYTHONPATH=tests $(BENCH)/bin/python -m benchmarks.bench --write docs/benchmarks.md
 
+bench-scale: $(VENV)/.test
+	cd tests && PYTHONPATH=. ../$(BIN)/python -m benchmarks.scale
+
+# Spark lives apart: where it is installed, checking tables takes seconds to start.
+spark: $(SPARK)/.spark
+	$(SPARK)/bin/python -m pytest tests/linkage/test_database_spark.py
+
 clean:
-	rm -rf $(VENV) $(BENCH) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(SPARK) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find ex_cx tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python $(BENCH)/bin/python:
+$(BIN)/python $(BENCH)/bin/python $(SPARK)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "ex_cx needs Python 3.11 or newer; '$(PYTHON)' is `$(PYTHON) -V 2>&1`." \
 		"Say which one to use: make PYTHON=python3.12"; exit 1; }
@@ -80,4 +90,8 @@ $(BENCH)/.bench: pyproject.toml tests/benchmarks/requirements.txt | $(BENCH)/bin
 	$(BENCH)/bin/python -m pip install --quiet --editable '.[study]' \
 		--requirement tests/benchmarks/requirements.txt
 	$(BENCH)/bin/python -m compileall -q ex_cx
+	@touch $@
+
+$(SPARK)/.spark: pyproject.toml | $(SPARK)/bin/python
+	$(SPARK)/bin/python -m pip install --quiet --editable '.[spark,test]'
 	@touch $@

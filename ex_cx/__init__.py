@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
     from ex_cx.linkage.check import check_table
     from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
-    from ex_cx.linkage.invariance import WaveInvariance, wave_invariance
     from ex_cx.linkage.exportfile import ExportMapping, read_mapping
     from ex_cx.linkage.exportmap import apply_mapping
+    from ex_cx.linkage.invariance import WaveInvariance, wave_invariance
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.panel import Panel
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ex_cx.linkage.schema import MeasureSpec, SourceSpec
     from ex_cx.linkage.selective import compare_lost
     from ex_cx.linkage.sources import read_table
+    from ex_cx.linkage.stores import open_table
     from ex_cx.linkage.suggest import draft_crosswalk, suggest_from_audit, suggest_matches
     from ex_cx.linkage.weighting import RakedWeights, rake_weights, weighted_mean
     from ex_cx.models.compare import compare_estimators, within_bins
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from ex_cx.models.regress import PanelResult, fit_panel
     from ex_cx.models.shape import slope_regions, slopes_over, turning_point
     from ex_cx.models.spec import PanelSpec
+    from ex_cx.models.table import fit_table
     from ex_cx.models.wild import wild_cluster_test
     from ex_cx.robustness.confounding import MediationSensitivity, mediation_sensitivity
     from ex_cx.robustness.confounding_guards import check_mediation_confounding
@@ -123,6 +125,7 @@ __all__ = [
     "fit_rate",
     "fit_rate_mediation",
     "fit_split_half",
+    "fit_table",
     "icc",
     "item_total",
     "link_sources",
@@ -132,6 +135,7 @@ __all__ = [
     "mediational_e_values",
     "omega_total",
     "omitted_variable_bounds",
+    "open_table",
     "placebo_paths",
     "pool_estimates",
     "precision_weights",
@@ -202,6 +206,7 @@ _ROOM = {
     "fit_rate": "ex_cx.models.rate",
     "fit_rate_mediation": "ex_cx.models.mediation_rates",
     "fit_split_half": "ex_cx.models.halves",
+    "fit_table": "ex_cx.models.table",
     "icc": "ex_cx.linkage.agreement",
     "item_total": "ex_cx.linkage.scales",
     "link_sources": "ex_cx.linkage.link",
@@ -215,6 +220,7 @@ _ROOM = {
     "pool_estimates": "ex_cx.robustness.pooling",
     "precision_weights": "ex_cx.models.precision",
     "predict_change": "ex_cx.models.magnitude",
+    "open_table": "ex_cx.linkage.stores",
     "read_table": "ex_cx.linkage.sources",
     "respondents_needed": "ex_cx.linkage.agreement",
     "slope_regions": "ex_cx.models.shape",

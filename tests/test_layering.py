@@ -34,6 +34,7 @@ MODEL_USES = {  # specs have modules of their own; the others compare or test a 
     "mediation_rates_spec": {"rate_spec"},
     "precision": {"spec", "regress"},
     "promoters": {"spec", "regress"},
+    "table": {"spec", "regress"},
 }
 LEVEL = {room: len(ROOMS) - at for at, room in enumerate(ROOMS)} | {"results": 0, "errors": 0}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -14,7 +14,7 @@ from ex_cx.estimation.instruments import TwoStage
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.estimation.reduced_bias import bias_reduced
 
-__all__ = ["Covariance", "Rows", "bartlett", "covariance", "row_scores"]
+__all__ = ["Covariance", "Rows", "bartlett", "covariance", "named_after", "row_scores"]
 
 VANISHED = 1e-16
 """A clustered variance below this share of the unadjusted one is round-off."""
@@ -129,10 +129,10 @@ def covariance(
         if kind == "cluster_two_way":
             groups += f" and {sizes.n_periods} periods"
         _refuse_vanishing(vcov, equation, sizes.n, groups)
-    return Covariance(vcov, df_t, f"{lags}{text}{_named(kind, match)}", warning)
+    return Covariance(vcov, df_t, f"{lags}{text}{named_after(kind, match)}", warning)
 
 
-def _named(kind: Vcov, match: Match) -> str:
+def named_after(kind: Vcov, match: Match) -> str:
     """Whose convention it is; fixest has no jackknife, and Driscoll-Kraay with other lags."""
     names = {"stata": "Stata's xtreg", "clubsandwich": "clubSandwich"}
     if match == "fixest" and kind in ("jackknife", "driscoll_kraay"):

@@ -17,6 +17,7 @@ from ex_cx.linkage.exportspec import TableMapping
 
 __all__ = [
     "ColumnRule",
+    "DatabaseSpec",
     "Frequency",
     "Kind",
     "MeasureSpec",
@@ -108,6 +109,24 @@ class ReadSpec:
     text: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     sheet: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseSpec:
+    """Rows that stay where they are: a DuckDB file, a Parquet file or a folder of such.
+
+    Attributes
+    ----------
+    table : table or view of the DuckDB file, needed when it has several.
+    memory : most memory that the database takes, such as "2GB"; beyond it, it uses the disk.
+    threads : most processors that it takes; 0 for all.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    table: str = ""
+    memory: str = "2GB"
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,6 +285,7 @@ class SourceSpec:
     min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers and
         standard errors.
     read : how the file is written.
+    database : the rows are not read but grouped where they are; so are those of a .duckdb file.
     mapping : how a system's export becomes a clean table, whose columns all else here names.
     """
 
@@ -288,6 +308,7 @@ class SourceSpec:
     min_n: int = MIN_N
     min_n_shares: int = MIN_N_SHARES
     read: ReadSpec = ReadSpec()
+    database: DatabaseSpec | None = None
     mapping: TableMapping | None = None
 
     def __post_init__(self) -> None:

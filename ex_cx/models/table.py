@@ -8,8 +8,8 @@ import numpy as np
 
 from ex_cx.errors import SpecError
 from ex_cx.estimation.conventions import Sizes, small_sample
-from ex_cx.estimation.database_moments import TableMoments, compress_table
 from ex_cx.estimation.covariance import named_after
+from ex_cx.estimation.database_moments import TableMoments, compress_table
 from ex_cx.estimation.equation import ILL_CONDITIONED
 from ex_cx.estimation.inference import check_rank, jackknife_vcov, sandwich, solve_equation
 from ex_cx.models.regress import PanelResult

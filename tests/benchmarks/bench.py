@@ -14,7 +14,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import batches, errors, mediations, panels, startups
+from benchmarks import batches, errors, mediations, panels, scale, startups
 from benchmarks.timing import Line
 
 PARTS = {
@@ -26,7 +26,10 @@ PARTS = {
     "startup": startups.startups,
     "large": panels.large,
 }
-ALONE = {"batch": batches.batches}  # ten minutes of reports: run by --only
+ALONE = {  # run by --only: ten minutes of reports, 50 million rows
+    "batch": batches.batches,
+    "scale": scale.scales,
+}
 README = Path(__file__).resolve().parents[2] / "README.md"
 MARKS = ("<!-- written by make bench -->", "<!-- end of what make bench writes -->")
 PACKAGES = (

@@ -1,4 +1,4 @@
-"""Fifty million interactions to a linked panel and a two-way within fit: python -m benchmarks.scale.
+"""Fifty million interactions to a linked panel and a two-way within fit.
 
 Each run is a process of its own, which reports its time and its peak of resident memory (VmHWM).
 The rows are drawn from a seed and written in pieces; teams differ, months differ, and a team's
@@ -25,6 +25,7 @@ TEAMS, MONTHS = 400, 36
 MEMORY, THREADS = "1500MB", 2
 MOST_GB = 4.0
 ENGINES = ("duckdb", "pandas", "memory")
+PEERS = {"pandas": "pandas by hand", "memory": "read_parquet + measure_source"}
 ROUNDS = 3
 
 
@@ -81,7 +82,7 @@ def write(folder: Path, rows: int) -> None:
 
 
 def measured(folder: Path, engine: str, *, repeats: bool) -> pd.DataFrame:
-    """The unit-periods of the interactions, by one of three ways; columns as the first names them."""
+    """The unit-periods of the interactions, by one of three ways."""
     from ex_cx.linkage.measure import measure_source
     from ex_cx.linkage.stores import open_table
 
@@ -148,19 +149,23 @@ def by_hand(folder: Path, *, repeats: bool) -> pd.DataFrame:
 
 
 def run(folder: Path, engine: str, repeats: str) -> dict[str, object]:
-    """One run in this process: seconds, peak, and the estimates, which must not depend on the way."""
+    """One run in this process: seconds, peak and the estimates."""
     start = time.perf_counter()
     from ex_cx import Panel, PanelSpec, fit_panel
 
     frame = measured(folder, engine, repeats=repeats == "repeats")
-    frame["period"] = frame["period"].astype("period[M]" if engine != "pandas" else "datetime64[us]")
+    frame["period"] = frame["period"].astype(
+        "period[M]" if engine != "pandas" else "datetime64[us]"
+    )
     other = moods().rename(columns={"team": "unit", "month": "period"})
     if engine != "pandas":
         other["period"] = other["period"].dt.to_period("M")
     linked = frame.merge(other, on=["unit", "period"], how="outer", validate="one_to_one")
     panel = Panel.from_frame(linked, unit="unit", period="period")
     controls = ("cx_once_pct",) if repeats == "repeats" else ()
-    fit = fit_panel(panel, PanelSpec(outcome="cx_nps", exposures=("ex_aht_s", "mood"), controls=controls))
+    fit = fit_panel(
+        panel, PanelSpec(outcome="cx_nps", exposures=("ex_aht_s", "mood"), controls=controls)
+    )
     return {
         "seconds": time.perf_counter() - start,
         "gb": peak_gb(),
@@ -193,9 +198,7 @@ def scales() -> list[Line]:
         small, large = Path(place) / "small", Path(place) / "large"
         write(small, SMALL)
         write(large, LARGE)
-        return [
-            line for what in ("sums", "repeats") for line in compare_ways(small, large, what)
-        ]
+        return [line for what in ("sums", "repeats") for line in compare_ways(small, large, what)]
 
 
 def compare_ways(small: Path, large: Path, what: str) -> list[Line]:
@@ -213,10 +216,17 @@ def compare_ways(small: Path, large: Path, what: str) -> list[Line]:
     note = f"peak {peaks['duckdb']:.2f} GB, {{}} {{:.2f}} GB"
     lines = [
         compared(
-            task, peer, seconds["duckdb"], seconds[engine], wanted=3.0,
+            task,
+            peer,
+            seconds["duckdb"],
+            seconds[engine],
+            wanted=3.0,
             note=note.format(peer, peaks[engine]),
         )
-        for engine, peer in (("pandas", "pandas by hand"), ("memory", "read_parquet + measure_source"))
+        for engine, peer in (
+            ("pandas", "pandas by hand"),
+            ("memory", "read_parquet + measure_source"),
+        )
     ]
     grown = big["seconds"] / seconds["duckdb"]
     lines.append(
@@ -244,4 +254,9 @@ def compare_ways(small: Path, large: Path, what: str) -> list[Line]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))
+    if len(sys.argv) > 1:
+        print(json.dumps(run(Path(sys.argv[1]), sys.argv[2], sys.argv[3])))
+    else:
+        for one in scales():
+            print(f"{one.task} | {one.peer}: {one.ours} to {one.theirs}, {one.ratio:.2f}", end="; ")
+            print(f"wanted {one.wanted}: {one.verdict}; {one.note}")
