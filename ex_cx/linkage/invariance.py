@@ -175,6 +175,16 @@ def _check(answers: pd.DataFrame, items: Sequence[str], wave: str, min_n: int) -
             )
     if len(set(items)) < 2:
         raise SchemaError("A scale is compared by its items; at least 2 different ones are needed.")
+    for name in items:
+        values = pd.to_numeric(answers[name], errors="coerce").to_numpy(dtype=float)
+        odd = int((np.isnan(values) & answers[name].notna().to_numpy()).sum())
+        odd += int(np.isinf(values).sum())
+        if odd:
+            raise SchemaError(
+                f"{counted(odd, 'answer')} of {len(answers):,} to {name!r} "
+                f"{'is no finite number' if odd == 1 else 'are no finite numbers'}. Correct the "
+                "column, or map its words to numbers."
+            )
     missing = int(answers[wave].isna().sum())
     if missing:
         raise SchemaError(

@@ -150,7 +150,10 @@ def _targets(margins: Mapping[str, Mapping[Any, float]]) -> dict[str, pd.Series]
     """Known counts by margin, as positive numbers with one total."""
     if not margins:
         raise SchemaError("There are no margins. Give a column with the people asked by category.")
-    found = {name: pd.Series(dict(known), dtype=float) for name, known in margins.items()}
+    found = {
+        name: pd.to_numeric(pd.Series(dict(known), dtype=object), errors="coerce").astype(float)
+        for name, known in margins.items()
+    }
     for name, known in found.items():
         bad = known.index[~(np.isfinite(known) & (known > 0))]
         if len(bad) or len(known) == 0:

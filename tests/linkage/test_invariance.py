@@ -213,6 +213,14 @@ def test_congruence_by_hand():
             r"0 waves of 2 in 'wave' have",
         ),
         (
+            lambda a: wave_invariance(a.assign(a="agree"), list("ab"), "wave"),
+            r"60 answers of 60 to 'a' are no finite numbers",
+        ),
+        (
+            lambda a: wave_invariance(a.assign(b=np.inf), list("ab"), "wave"),
+            r"60 answers of 60 to 'b' are no finite numbers",
+        ),
+        (
             lambda a: wave_invariance(a.assign(wave=None), list("ab"), "wave"),
             r"60 rows of 60 have no 'wave'",
         ),

@@ -123,6 +123,7 @@ DIAGONAL = _grid({("a", "day"): 6, ("b", "night"): 6})
         (lambda: rake_weights(DIAGONAL, {}), r"There are no margins"),
         (lambda: rake_weights(DIAGONAL, {"sit": {"a": 1}}), r"no column 'sit'\. Did you mean 'si"),
         (lambda: rake_weights(DIAGONAL, {"site": {"a": 0, "b": 3}}), r"1 category without a pos"),
+        (lambda: rake_weights(DIAGONAL, {"site": {"a": "x", "b": 3}}), r"1 category without a pos"),
         (lambda: rake_weights(DIAGONAL, {"site": {"a": 9}}), r"no count for 1 category .*\('b'\)"),
         (
             lambda: rake_weights(DIAGONAL, {"site": {"a": 9, "b": 9, "c": 9}}),
