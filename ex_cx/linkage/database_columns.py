@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
-from ex_cx.linkage.check import REMEDY
+from ex_cx.linkage.check import REMEDY, limits, limits_in_words
 from ex_cx.linkage.schema import ColumnRule, Frequency, SourceSpec, TableSchema
 from ex_cx.linkage.wording import counted
 
@@ -22,6 +23,8 @@ __all__ = ["Columns", "position_of", "seconds_of", "typed_columns"]
 
 _SHOWN = 4
 """Wrong values that are fetched for a message, which shows three."""
+_FEW = 10_000
+"""A text column of fewer different values is looked at for padding and blanks beforehand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,10 +36,12 @@ class Columns:
     rows : Ibis table of them, typed: text trimmed and blanks missing, numbers as 64-bit floats,
         dates as timestamps; `v0`, `v1` in the order of the rules, and `r0`, `r1` as they were.
     schema : what they must hold.
+    doubtful : columns whose values have to be tested one by one.
     """
 
     rows: Any
     schema: TableSchema
+    doubtful: frozenset[str]
 
     def name(self, column: str) -> str:
         """What a column is called in `rows`."""
@@ -52,6 +57,7 @@ class Columns:
         tests = {
             f"{at}:{what}": test
             for at, rule in enumerate(self.schema.columns)
+            if rule.name in self.doubtful
             for what, test in self._tests(at, rule).items()
         }
         failed = {name: test.fill_null(False).sum() for name, test in tests.items()}
@@ -77,21 +83,16 @@ class Columns:
         if not raw.type().is_numeric():
             tests["are not numbers"] = raw.notnull() & value.isnull()
         if rule.low is not None or rule.high is not None:
-            between = (
-                f"at least {rule.low:g}" if rule.high is None else f"{rule.low:g} to {rule.high:g}"
-            )
-            outside = [value < rule.low] if rule.low is not None else []
-            outside += [value > rule.high] if rule.high is not None else []
-            either = outside[0] if len(outside) == 1 else outside[0] | outside[1]
-            tests[f"are not {between}"] = either & ~value.isinf()
+            low, high = limits(rule)
+            outside = ((value < low) | (value > high)) & ~value.isinf()
+            tests[f"are not {limits_in_words(rule)}"] = outside
         return tests
 
     def _line(self, name: str, count: int, n: int, test: Any) -> str:
         at, what = name.split(":", 1)
         raw = f"r{at}"
-        shown = (
-            self.rows.filter(test)[[raw]].distinct().order_by(raw).limit(_SHOWN).to_pandas()[raw]
-        )
+        wrong = self.rows.filter(test)[[raw]].distinct().order_by(raw)
+        shown = wrong.limit(_SHOWN).to_pandas()[raw]
         column = self.schema.columns[int(at)].name
         remedy = REMEDY.get(what, "Correct them, or state the range that is right.")
         return f"{column!r}: {count:,} of {n:,} values {what} (such as {some(shown[:3])}). {remedy}"
@@ -123,12 +124,46 @@ def typed_columns(table: Any, schema: TableSchema, spec: SourceSpec) -> Columns:
             f"{hints} It has {len(names)}: {some(names, 12)}."
         )
     free = {spec.unit, *spec.attributes.values(), *spec.read.text}
+    plain, doubtful = _look(table, schema)
     chosen = {}
     for at, rule in enumerate(schema.columns):
-        raw = _present(table[rule.name], () if rule.name in free else spec.read.missing)
+        raw = table[rule.name]
+        markers = () if rule.name in free else spec.read.missing
+        if rule.name not in plain or markers:
+            raw = _present(raw, markers)
         chosen[f"r{at}"] = raw
         chosen[f"v{at}"] = _typed(raw, rule, schema.name)
-    return Columns(rows=table.select(**chosen), schema=schema)
+    return Columns(rows=table.select(**chosen), schema=schema, doubtful=doubtful)
+
+
+def _look(table: Any, schema: TableSchema) -> tuple[set[str], frozenset[str]]:
+    """Columns that need no cleaning, and columns that may hold wrong numbers.
+
+    The ends of a column of numbers show whether NaN or a wrong one is among them, and the few
+    different texts of most text columns whether one is padded or blank: far cheaper than to look
+    at every value again in every query.
+    """
+    columns = {rule.name: table[rule.name] for rule in schema.columns}
+    numeric = {name: column for name, column in columns.items() if column.type().is_numeric()}
+    ends = {f"{at}low": column.min() for at, column in enumerate(numeric.values())}
+    ends |= {f"{at}high": column.max() for at, column in enumerate(numeric.values())}
+    found = table.aggregate(**ends).to_pandas().iloc[0] if ends else pd.Series()
+    plain = {name for name, column in columns.items() if not column.type().is_string()}
+    doubtful = {rule.name for rule in schema.columns if rule.kind == "number"}
+    order = list(numeric)
+    for rule in schema.columns:
+        if rule.name in numeric:
+            at = order.index(rule.name)
+            low, high = float(found[f"{at}low"]), float(found[f"{at}high"])
+            if columns[rule.name].type().is_floating() and not (np.isfinite(low + high)):
+                plain.discard(rule.name)
+            elif limits(rule)[0] <= low and high <= limits(rule)[1]:
+                doubtful.discard(rule.name)
+        elif columns[rule.name].type().is_string():
+            texts = table[[rule.name]].distinct().limit(_FEW).to_pandas()[rule.name].dropna()
+            if len(texts) < _FEW and not (texts.eq("") | texts.str.strip().ne(texts)).any():
+                plain.add(rule.name)
+    return plain, frozenset(doubtful)
 
 
 def _check_is_table(table: Any, name: str) -> None:
@@ -153,7 +188,9 @@ def _present(column: Any, markers: Sequence[str]) -> Any:
         return column.isnan().ifelse(_null(kind), column)
     if not kind.is_string():
         return column
-    text = column.strip()
+    # ibis's strip() takes a v for a vertical tab on Spark; and hardly a text has a blank at its end
+    padded = (column.left(1) <= " ") | (column.right(1) <= " ")
+    text = padded.ifelse(column.re_replace(r"^\s+|\s+$", ""), column)
     return text.isin(["", *markers]).ifelse(_null("string"), text)
 
 
@@ -222,11 +259,10 @@ def position_of(column: Any, frequency: Frequency) -> Any:
         return whole.ifelse(column, _null("float64")).cast("int64")
     if frequency in ("day", "hour"):
         return seconds_of(column) // (86_400 if frequency == "day" else 3_600)
-    year = column.year().cast("int64")
     if frequency in ("month", "quarter"):
-        month = year * 12 + column.month().cast("int64") - 1 - 1970 * 12
+        month = column.year() * 12 + column.month() - (1970 * 12 + 1)
         return month if frequency == "month" else month // 3
-    return year if frequency == "year" else seconds_of(column) // 86_400
+    return column.year() if frequency == "year" else seconds_of(column) // 86_400
 
 
 def seconds_of(column: Any) -> Any:

@@ -69,34 +69,39 @@ def _parts(rows: Any, columns: Columns, measure: MeasureSpec, middle: float) -> 
     if measure.metric in _RATIOS:
         top, bottom = (rows[columns.name(c)] for c in (measure.numerator, measure.denominator))
         both = top.notnull() & bottom.notnull()
-        return {"n": both.sum(), "top": top.sum(where=both), "bottom": bottom.sum(where=both)}
+        return {
+            "n": rows.count(where=both),
+            "top": top.sum(where=both),
+            "bottom": bottom.sum(where=both),
+        }
     answer = _answer(columns, measure)(rows)
     if measure.metric == "nps":
-        wrong = (answer < 0) | (answer > 10) | (answer % 1 != 0)
         return {
             "n": answer.count(),
-            "promoters": (answer >= 9).sum(),
-            "detractors": (answer <= 6).sum(),
-            "wrong": wrong.sum(),
+            "promoters": rows.count(where=answer >= 9),
+            "detractors": rows.count(where=answer <= 6),
+            "wrong": rows.count(where=answer != answer.floor()),  # their range is checked already
         }
     if measure.metric in ("share", "fcr", "sum"):
         column = rows[columns.name(measure.score)]
-        seen = {f"seen{i}": (column == value).sum() for i, value in enumerate(measure.positive)}
-        return {"n": answer.count(), "sum": answer.sum(), **seen}
+        if measure.metric == "sum":
+            return {"n": answer.count(), "sum": answer.sum()}
+        seen = {
+            f"seen{i}": rows.count(where=column == value)
+            for i, value in enumerate(dict.fromkeys(measure.positive))
+        }
+        return {"n": column.count(), **seen}
     about = answer - middle
     return {"n": answer.count(), "mean": about.mean(), "var": about.var(how="sample")}
 
 
 def _answer(columns: Columns, measure: MeasureSpec) -> Any:
-    """From rows to one number per row: the answer, the scale score, or 1 and 0 for yes and no."""
+    """From rows to one number per row (or text): the answer, or the scale score."""
 
     def answer(rows: Any) -> Any:
         if measure.metric == "scale_mean":
             return _scale(rows, columns, measure)
-        column = rows[columns.name(measure.score)]
-        if measure.metric in ("share", "fcr"):
-            return column.isin(list(measure.positive)).cast("int8").cast("float64")
-        return column
+        return rows[columns.name(measure.score)]
 
     return answer
 
@@ -169,7 +174,7 @@ def unseen(cells: pd.DataFrame, spec: SourceSpec) -> list[MeasureSpec]:
         measure
         for at, measure in enumerate(spec.measures.values())
         if measure.positive and cells[f"m{at}_n"].sum() > 0
-        for i in range(len(measure.positive))
+        for i in range(len(set(measure.positive)))
         if not cells[f"m{at}_seen{i}"].sum() > 0
     ]
 
@@ -211,7 +216,8 @@ def _values(part: dict[str, np.ndarray], measure: MeasureSpec) -> pd.DataFrame:
     if measure.metric == "sum":
         return pd.DataFrame({"value": np.where(n > 0, part["sum"], np.nan), "n": whole})
     if measure.metric in ("share", "fcr"):
-        p = part["sum"] / some
+        seen = [part[f"seen{i}"] for i in range(len(set(measure.positive)))]
+        p = (sum(seen) if seen else part["sum"]) / some
         error = 100 * np.sqrt(p * (1 - p) / some)
         return pd.DataFrame({"value": 100 * p, "n": whole, "se": error})
     return pd.DataFrame({"value": part["mean"], "n": whole, "se": np.sqrt(part["var"] / some)})

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import LinkError, some
+from ex_cx.errors import LinkError, SchemaError, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.calendar import calendar_codes
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
@@ -19,11 +19,16 @@ from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.periods import dates_needed, period_label, period_values
 from ex_cx.linkage.protect import protect_sources
-from ex_cx.linkage.schema import SourceSpec
-from ex_cx.linkage.sources import TableRead, read_table
+from ex_cx.linkage.schema import DatabaseSpec, SourceSpec
+from ex_cx.linkage.sources import TableOpen, TableRead, read_table
+from ex_cx.linkage.stores import DUCKDB, open_table
 from ex_cx.linkage.wording import counted
 
 __all__ = ["Linked", "link_sources", "link_study_data", "read_source"]
+
+
+_WRITTEN = ("encoding", "delimiter", "decimal", "date_format", "sheet")
+"""How a file is written, which has no meaning in a database."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,9 +112,14 @@ def _crosswalk(spec: SourceSpec, root: str | Path) -> Crosswalk | None:
     return None if named is None else read_crosswalk(named, root, dated=spec.is_dated)
 
 
-def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead:
-    """Read the file of a source; units and attributes stay text, known dates are dates."""
+def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead | TableOpen:
+    """Read the file of a source; units and attributes stay text, known dates are dates.
+
+    Rows of a `database` are not read, only found.
+    """
     read = spec.read
+    if spec.database is not None or Path(spec.path).suffix.lower() in DUCKDB:
+        return _opened(spec, root)
     if spec.mapping is not None:
         return read_table(
             Path(root) / spec.path,
@@ -138,6 +148,20 @@ def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead:
         text=(spec.unit, *spec.attributes.values(), *read.text),
         missing=read.missing,
         sheet=read.sheet,
+    )
+
+
+def _opened(spec: SourceSpec, root: str | Path) -> TableOpen:
+    stated = {"mapping": spec.mapping, **{key: getattr(spec.read, key) for key in _WRITTEN}}
+    given = [key for key, value in stated.items() if value is not None]
+    if given:
+        raise SchemaError(
+            f"The rows of {spec.path!r} stay in a database, which has no {given[0]!r}. Leave it "
+            "out, or leave `database` out so that the file is read."
+        )
+    chosen = spec.database or DatabaseSpec()
+    return open_table(
+        Path(root) / spec.path, table=chosen.table, memory=chosen.memory, threads=chosen.threads
     )
 
 
