@@ -1,9 +1,10 @@
 """A process that has everything imported and forks a kernel whenever it is told to.
 
-Run as `python -m ex_cx.studies.forking`; `nursery` speaks to it in lines of JSON: in comes
-{"start": number, "connection_file": path}, out go {"ready": pid}, {"started": number, "pid": pid}
-and {"ended": number, "returncode": code}. When its input closes, because the runner has ended
-however, it kills its kernels and ends. Kernels are processes of their own, each in its own session.
+Run as `python -m ex_cx.studies.forking PID`, the number of the runner, whose `nursery` speaks to
+it in lines of JSON: in comes {"start": number, "connection_file": path}, out go {"ready": pid},
+{"started": number, "pid": pid} and {"ended": number, "returncode": code}. When the runner has
+ended, however, its input closes: it kills its kernels and ends. Kernels are processes of their
+own, each in its own session.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ STACK = (
 ROOMS = ("linkage", "estimation", "models", "robustness", "reporting")
 
 
-def serve() -> None:
-    """Fork kernels as told on standard input until it closes."""
+def serve(runner: int) -> None:
+    """Fork kernels as told on standard input, by the process `runner`, until it closes."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     silence = os.open(os.devnull, os.O_RDWR)
     os.dup2(silence, 1)
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # kernels end when this process has ended
     os.environ.setdefault("MPLBACKEND", INLINE)
     for name in (*STACK, *_own()):
+        if os.getppid() != runner:  # it was killed; nobody will ask for a kernel
+            return
         with contextlib.suppress(ImportError):
             import_module(name)
     gc.collect()
@@ -146,4 +149,4 @@ def _kernel(connection_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(int(sys.argv[1]))

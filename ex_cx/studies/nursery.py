@@ -73,7 +73,7 @@ class Nursery:
         self._lock = threading.Lock()
         self._ready = threading.Event()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ex_cx.studies.forking"],
+            [sys.executable, "-m", "ex_cx.studies.forking", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -114,6 +114,37 @@ def test_no_kernel_outlives_its_runner(tmp_path, number, runs):
     assert not is_running(kernel)
 
 
+IDLE = """
+import time
+from ex_cx.studies.kernels import WORTH_IT, nursery_for
+with nursery_for(WORTH_IT) as nursery:
+    print(nursery._process.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_forking_process_whose_runner_is_killed_does_not_import_on():
+    driver = subprocess.Popen([sys.executable, "-c", IDLE], stdout=subprocess.PIPE, text=True)
+    forking = int(driver.stdout.readline())
+    time.sleep(0.2)
+    driver.kill()
+    driver.communicate()
+    deadline = time.monotonic() + 10
+    while is_running(forking) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_running(forking)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux")
+def test_a_forking_process_that_is_not_needed_ends_at_once():
+    start = time.monotonic()
+    with pytest.raises(KeyError), nursery_for(WORTH_IT) as nursery:
+        raise KeyError("the sources cannot be linked")
+    assert time.monotonic() - start < 5
+    assert not is_running(nursery._process.pid)
+
+
 @pytest.fixture(scope="module")
 def nursery():
     """One forking process for the tests of forked kernels."""
