@@ -2,7 +2,7 @@
 
 A cell is a unit, a group of units or all of them, in a period, a longer period or over the whole
 time. Every study is withheld as if all of these were published side by side: a month study and a
-quarter study, a study of teams and one of sites, a report of a segment and one of all.
+quarter study, a report of a segment and one of all, and totals of a site that others publish.
 
 Rules, for a least number of people `min_n`:
 
