@@ -150,7 +150,7 @@ def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
     flow = audit.flow[audit.flow["counting"] == "rows"] if len(audit.flow) else audit.flow
     read = flow.groupby("source")["rows_in"].max().sum() if len(flow) else 0
     lost = flow["rows_lost"].sum() if len(flow) else 0
-    held = audit.suppressed["suppressed"].sum() if len(audit.suppressed) else 0
+    held = _held(audit)
     gone = audit.flow.loc[audit.flow["step"] == "where", "rows_lost"].sum() if len(flow) else 0
     filtered = (
         f"; {count(gone)} linked unit-periods left out by the study's filters" if gone else ""
@@ -159,8 +159,14 @@ def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
     return (
         (count(read), f"rows read, {losses}{filtered}"),
         (f"{share:.0f} %", "of possible unit-periods complete in the study's columns"),
-        (count(held), "values withheld because too few people stand behind them"),
+        (count(held), "values withheld since too few people stand behind them, or for their sake"),
     )
+
+
+def _held(audit: LinkAudit) -> int:
+    """Values withheld for too few people, and so that those cannot be computed."""
+    whole = audit.suppressed.reindex(columns=["suppressed", "withheld_for_others"])
+    return int(whole.sum().sum())
 
 
 def _every_guard(
@@ -193,9 +199,12 @@ def _guards(
         rows.append(("Missing values", text, "clear"))
     rows.append(_closing(panel, columns))
     if len(audit.suppressed):
-        held = int(audit.suppressed["suppressed"].sum())
+        held = _held(audit)
         whole = int(audit.suppressed["unit_periods"].sum())
-        text = f"{count(held)} of {count(whole)} survey values rest on too few people."
+        text = (
+            f"{count(held)} of {count(whole)} values rest on too few people, or are withheld so "
+            "that those cannot be computed."
+        )
         rows.append(("Small groups", text, _verdict(held / max(whole, 1))))
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
 
