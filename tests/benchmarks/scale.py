@@ -124,7 +124,7 @@ def by_hand(folder: Path, *, repeats: bool) -> pd.DataFrame:
         gap = rows.groupby("customer")["started"].shift(-1) - rows["started"]
         rows["once"] = ((gap > week) | gap.isna()).astype(float)
         open_end = rows["started"] > rows["started"].max() - week
-        rows.loc[open_end & ~(gap <= week), "once"] = np.nan
+        rows.loc[open_end, "once"] = np.nan
     sums = rows.groupby(["team", "period"], observed=True).agg(
         n=("recommend", "count"),
         promoters=("promoter", "sum"),
