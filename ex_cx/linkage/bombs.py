@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
+from typing import IO
 
 from ex_cx.errors import SourceError
 
@@ -36,19 +38,24 @@ def refuse_hostile_book(name: str, content: bytes) -> None:
     ------
     SourceError : such a part.
     """
+    from lzma import LZMAError
     from zipfile import BadZipFile, ZipFile
+    from zlib import error as ZlibError
 
+    # A damaged zip or part is told by what reads it; the parts after a damaged one are looked at.
+    kinds = (BadZipFile, ZlibError, LZMAError, EOFError, OSError, ValueError, RuntimeError)
     try:
-        with ZipFile(io.BytesIO(content)) as parts:
-            for part in parts.infolist():
-                if part.filename.lower().endswith((".xml", ".rels", ".vml")):
-                    with parts.open(part) as file:
-                        _refuse_part(name, part.filename, file)
-    except (BadZipFile, RuntimeError, NotImplementedError):  # told by what reads it
+        parts = ZipFile(io.BytesIO(content))
+    except kinds:
         return
+    with parts:
+        for part in parts.infolist():
+            if part.filename.lower().endswith((".xml", ".rels", ".vml")):
+                with contextlib.suppress(*kinds), parts.open(part) as file:
+                    _refuse_part(name, part.filename, file)
 
 
-def _refuse_part(name: str, part: str, file: io.BufferedIOBase) -> None:
+def _refuse_part(name: str, part: str, file: IO[bytes]) -> None:
     tail, rows, columns = b"", 0, 0
     is_sheet = "worksheets/" in part
     while chunk := file.read(_CHUNK):

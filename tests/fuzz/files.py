@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def _excel(rng: random.Random) -> Made:
         book.save(out)
     except (ValueError, TypeError, OverflowError):  # openpyxl cannot write every date
         return _delimited(rng)
-    content = _spoil_zip(out.getvalue(), rng) if rng.random() < 0.5 else out.getvalue()
+    content = _repacked(out.getvalue(), rng)
     if rng.random() < 0.3:
         content = spoil_bytes(content, rng, rng.choice((1, 3, 30)))
     return Made(
@@ -233,20 +234,24 @@ def _excel(rng: random.Random) -> Made:
     )
 
 
-def _spoil_zip(content: bytes, rng: random.Random) -> bytes:
-    """One part of the book damaged, emptied or left out; the zip itself is whole."""
+def _repacked(content: bytes, rng: random.Random) -> bytes:
+    """The book without the clock's time in it; in half of them one part is damaged or left out."""
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         parts = {name: book.read(name) for name in book.namelist()}
-    victim = rng.choice(list(parts))
-    act = rng.randrange(3)
-    if act == 0:
-        del parts[victim]
-    else:
-        parts[victim] = b"" if act == 1 else spoil_bytes(parts[victim], rng, rng.choice((1, 3, 9)))
+    stamp = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
+    core = "docProps/core.xml"
+    parts[core] = re.sub(stamp, b"2024-01-01T00:00:00Z", parts[core])
+    if rng.random() < 0.5:
+        victim, act = rng.choice(sorted(parts)), rng.randrange(3)
+        if act == 0:
+            del parts[victim]
+        else:
+            spoilt = spoil_bytes(parts[victim], rng, rng.choice((1, 3, 9)))
+            parts[victim] = b"" if act == 1 else spoilt
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as book:
         for name, part in parts.items():
-            book.writestr(name, part)
+            book.writestr(zipfile.ZipInfo(name), part)
     return out.getvalue()
 
 

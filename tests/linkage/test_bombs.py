@@ -98,3 +98,15 @@ def test_a_file_larger_than_is_read_into_memory_is_refused(tmp_path):
         file.truncate(bombs.MOST_BYTES + 1)  # sparse: it takes no room
     with pytest.raises(SourceError, match=r"'t.csv' has .* bytes; a file is read up to"):
         read_table(path)
+
+
+def test_a_damaged_part_hides_no_declaration_behind_it(book):
+    """The first part has lost a byte; what is declared in a later one is found all the same."""
+    path = book("sheet1.xml", lambda text: text.replace("?>", f"?>{DECLARED['laughs']}", 1))
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as file:
+        first = file.infolist()[0]
+    content[first.header_offset + 30 + len(first.filename) + 5] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(SourceError, match=r"declares XML entities in its part 'xl/worksheets"):
+        read_table(path)
