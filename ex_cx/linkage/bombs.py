@@ -6,6 +6,7 @@ import contextlib
 import io
 import re
 from typing import IO
+from typing import IO
 
 from ex_cx.errors import SourceError
 
