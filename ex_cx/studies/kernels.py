@@ -25,6 +25,7 @@ from ex_cx.studies.layout import is_alive
 
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
+    from jupyter_client.kernelspec import KernelSpec
 
     from ex_cx.studies.nursery import Nursery
 
@@ -170,20 +171,10 @@ def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> t
     Where there are Unix sockets, a kernel is spoken to through ones in `sockets`, which only this
     user can open, instead of through the network.
     """
-    from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from traitlets import default
 
-    spec = KernelSpec(
-        argv=[
-            *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
-            "--IPKernelApp.log_level=50",  # an interrupted kernel is told of here, not by itself
-        ],
-        display_name="Python 3",
-        language="python",
-        env=environment(),
-        metadata={} if warm is None else {"kernel_provisioner": {"provisioner_name": WARM}},
-    )
+    spec = _kernel_spec(warm is not None)
 
     class SameInterpreter(AsyncKernelManager):
         """Starts `sys.executable`; leaves itself in `started`."""
@@ -213,6 +204,21 @@ def _manager_class(sockets: Path, started: list[Any], warm: Nursery | None) -> t
             return spec
 
     return SameInterpreter
+
+
+def _kernel_spec(forked: bool) -> KernelSpec:
+    from jupyter_client.kernelspec import KernelSpec
+
+    return KernelSpec(
+        argv=[
+            *(sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"),
+            "--IPKernelApp.log_level=50",  # an interrupted kernel is told of here, not by itself
+        ],
+        display_name="Python 3",
+        language="python",
+        env=environment(),
+        metadata={"kernel_provisioner": {"provisioner_name": WARM}} if forked else {},
+    )
 
 
 def _client_class() -> type[AsyncKernelClient]:
