@@ -77,7 +77,7 @@ class WaveInvariance:
     def reading(self) -> str:
         """What was found, in plain words."""
         fewest = self.waves["congruence"].min()
-        words = f"{counted(len(self.waves), 'wave')} compared; {_LEVELS[self.level]}"
+        words = f"{counted(len(self.waves), 'wave')} compared: {_LEVELS[self.level]}"
         if np.isfinite(fewest):
             kind = "alike" if fewest >= ALIKE else "fairly alike" if fewest >= FAIR else "unlike"
             words += f" Loadings are {kind} (least congruence {fewest:.2f})."

@@ -49,7 +49,7 @@ def test_units_are_taken_in_each_wave_and_items_turned():
     assert median["reading"].endswith("of 24 unit-waves reach 0.70")
     same = found.loc["same in every wave: scalar"]
     assert same["met"]
-    assert "2 waves compared; means of waves may be compared" in same["reading"]
+    assert "2 waves compared: means of waves may be compared" in same["reading"]
 
 
 def test_respondents_without_unit_or_wave_are_in_nothing():
@@ -93,7 +93,7 @@ def test_of_many_waves_some_are_compared_and_it_is_told():
     assert len(found.waves) == 24
     assert found.waves["wave"].iloc[[0, -1]].tolist() == ["2020-01", "2022-12"]
     reading = found.scales["reading"].iloc[-1]
-    assert reading.startswith("Of 36 waves, 24 waves compared;")
+    assert reading.startswith("Of 36 waves, 24 waves compared:")
 
 
 def test_integer_waves_stay_in_order():
