@@ -7,15 +7,19 @@ worker that was given up for lost but goes on changes nothing.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import contextlib
 import threading
 import time
 import uuid
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import distributed
+from distributed.client import ClosedClientError
 
 from ex_cx.errors import ExCxError, RunError
 from ex_cx.studies.claims import is_held
@@ -25,12 +29,21 @@ from ex_cx.studies.making import RunRecord, RunSpec, make_run, record_failure
 
 __all__ = ["Hand", "made_on_dask", "make_there"]
 
+CANCELLED = (concurrent.futures.CancelledError, asyncio.CancelledError)
 PATIENCE = 60.0
 """Seconds to wait for a scheduler to answer, or for a first worker."""
 ENDING = 10.0
 """Seconds that kernels on workers have to end when a batch is stopped."""
 LOOK = 1.0
 """Seconds between two looks at which workers there are, and whether the runner lives."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unstored:
+    """A worker could not store even a failure; raised, it would look like a lost connection."""
+
+    number: int
+    reason: str
 
 
 class Hand(distributed.WorkerPlugin):
@@ -57,7 +70,7 @@ class Hand(distributed.WorkerPlugin):
         self.stop.set()
         self.held.close()
 
-    def make(self, spec: RunSpec) -> RunRecord:
+    def make(self, spec: RunSpec) -> RunRecord | Unstored:
         """Make one run.
 
         Raises
@@ -73,6 +86,8 @@ class Hand(distributed.WorkerPlugin):
             return make_run(spec, self.stop, self.nursery)
         except KeyboardInterrupt:
             raise RunError("The batch was stopped.") from None
+        except OSError as error:
+            return Unstored(number=error.errno or 0, reason=error.strerror or str(error))
 
     def _watch(self) -> None:
         while not self.stop.wait(LOOK):
@@ -80,7 +95,7 @@ class Hand(distributed.WorkerPlugin):
                 self.teardown(None)
 
 
-def make_there(spec: RunSpec, batch: str) -> RunRecord:
+def make_there(spec: RunSpec, batch: str) -> RunRecord | Unstored:
     """A run's record, made by the hand that this worker has for the batch."""
     hand = distributed.get_worker().plugins[batch]
     if not isinstance(hand, Hand):
@@ -112,18 +127,19 @@ def made_on_dask(
         return
     batch = f"ex_cx-{uuid.uuid4().hex[:12]}"
     with _connected(address) as client:
-        each = -(-len(specs) // max(len(client.scheduler_info(n_workers=-1)["workers"]), 1))
-        client.register_plugin(Hand(batch, each, lock))
-        going: dict[distributed.Future[RunRecord], int] = {}
+        with _talking():
+            each = -(-len(specs) // max(len(client.scheduler_info(n_workers=-1)["workers"]), 1))
+            client.register_plugin(Hand(batch, each, lock))
+        going: dict[distributed.Future[RunRecord | Unstored], int] = {}
         try:
             yield from _supervised(client, specs, going, batch, most, fail_fast)
         finally:
-            with contextlib.suppress(OSError, TimeoutError):  # the scheduler is gone
+            with contextlib.suppress(OSError):  # the scheduler is gone
                 client.unregister_worker_plugin(batch)
-            _await_ends(list(going))
+                _await_ends(list(going))
 
 
-def _await_ends(going: Sequence[distributed.Future[RunRecord]]) -> None:
+def _await_ends(going: Sequence[distributed.Future[RunRecord | Unstored]]) -> None:
     """Give kernels that were told to stop a moment for it."""
     deadline = time.monotonic() + ENDING
     while any(not future.done() for future in going) and time.monotonic() < deadline:
@@ -140,7 +156,7 @@ def _connected(address: str) -> Generator[distributed.Client]:
             f"No dask scheduler answers at {address} ({type(error).__name__}). Start one with "
             "`dask scheduler`, workers with `dask worker ADDRESS`, and name its address."
         ) from error
-    with client:
+    try:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError as error:
@@ -148,13 +164,18 @@ def _connected(address: str) -> Generator[distributed.Client]:
                 f"The scheduler at {address} has had no worker for {PATIENCE:.0f} s. Start some "
                 f"with `dask worker {address}`."
             ) from error
+        except OSError as error:
+            raise _lost() from error
         yield client
+    finally:
+        with contextlib.suppress(OSError):  # the scheduler is gone
+            client.close()
 
 
 def _supervised(
     client: distributed.Client,
     specs: Sequence[RunSpec],
-    going: dict[distributed.Future[RunRecord], int],
+    going: dict[distributed.Future[RunRecord | Unstored], int],
     batch: str,
     most: int | None,
     fail_fast: bool,
@@ -163,14 +184,16 @@ def _supervised(
     waiting, room, looked = list(range(len(specs))), 0, 0.0
     while waiting or going:
         if time.monotonic() - looked > LOOK:
-            room, looked = _threads(client), time.monotonic()
+            with _talking():
+                room, looked = sum(client.nthreads().values()), time.monotonic()
         while waiting and len(going) < min(room, most or room):
             position = waiting.pop(0)
-            future = client.submit(make_there, specs[position], batch, pure=False)
+            with _talking():
+                future = client.submit(make_there, specs[position], batch, pure=False)
             going[future] = position
             yield Event(position=position)
         for future in [future for future in going if future.done()]:
-            record = _record(client, future, specs[going[future]])
+            record = _record(future, specs[going[future]])
             position = going.pop(future)
             if fail_fast and record.status == "failed":
                 waiting.clear()
@@ -178,25 +201,27 @@ def _supervised(
         time.sleep(BEAT)
 
 
-def _threads(client: distributed.Client) -> int:
-    """Threads of all workers there are now, those that joined later included."""
+@contextlib.contextmanager
+def _talking() -> Generator[None]:
+    """What goes wrong in here is the connection to the scheduler."""
     try:
-        return sum(client.nthreads().values())
-    except (OSError, TimeoutError) as error:
-        raise _lost(client) from error
+        yield
+    except (OSError, ClosedClientError, *CANCELLED) as error:
+        raise _lost() from error
 
 
-def _record(
-    client: distributed.Client, future: distributed.Future[RunRecord], spec: RunSpec
-) -> RunRecord:
-    if future.status in ("cancelled", "lost"):
-        raise _lost(client)
-    error = future.exception()
-    if error is None:
-        record = future.result()
-        return record if record.built.is_dir() else record_failure(spec, _elsewhere(spec))
-    if isinstance(error, OSError):
-        raise error
+def _record(future: distributed.Future[RunRecord | Unstored], spec: RunSpec) -> RunRecord:
+    with _talking():
+        if future.status in ("cancelled", "lost"):
+            raise _lost()
+        error = future.exception()
+        if isinstance(error, CANCELLED):
+            raise _lost()
+        found = future.result() if error is None else None
+    if isinstance(found, Unstored):
+        raise OSError(found.number, found.reason)
+    if isinstance(found, RunRecord):
+        return found if found.built.is_dir() else record_failure(spec, _elsewhere(spec))
     if isinstance(error, distributed.KilledWorker):
         return record_failure(
             spec,
@@ -214,7 +239,7 @@ def _elsewhere(spec: RunSpec) -> str:
     )
 
 
-def _lost(client: distributed.Client) -> RunError:
+def _lost() -> RunError:
     return RunError(
         "The dask scheduler was lost. What is in place is whole; start it again, then run again "
         "to go on."
