@@ -138,8 +138,9 @@ def group_ratio(
     use = ~(np.isnan(numerator) | np.isnan(denominator)) & (groups >= 0)
     top = np.bincount(groups[use], weights=numerator[use], minlength=n_groups)
     bottom = np.bincount(groups[use], weights=denominator[use], minlength=n_groups)
-    value = per * top / np.where(bottom > 0, bottom, np.nan)
-    return pd.DataFrame({"value": value, "n": bottom})
+    with np.errstate(over="ignore"):
+        value = per * top / np.where(bottom > 0, bottom, np.nan)
+    return pd.DataFrame({"value": _held(value), "n": _held(bottom)})
 
 
 def group_sum(values: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.DataFrame:
@@ -147,7 +148,18 @@ def group_sum(values: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.DataF
     values, groups = _answered(values, groups)
     n = np.bincount(groups, minlength=n_groups)
     total = np.bincount(groups, weights=values, minlength=n_groups)
-    return pd.DataFrame({"value": np.where(n > 0, total, np.nan), "n": n})
+    return pd.DataFrame({"value": np.where(n > 0, _held(total), np.nan), "n": n})
+
+
+def _held(values: np.ndarray) -> np.ndarray:
+    """The values, none of which has grown past the largest number that a computer holds."""
+    wrong = int(np.isinf(values).sum())
+    if wrong:
+        raise SchemaError(
+            f"{counted(wrong, 'sum')} of {len(values):,} {'is' if wrong == 1 else 'are'} beyond "
+            "the largest number there is (1.8e308). Correct the values in the file, or `per`."
+        )
+    return values
 
 
 def contact_resolution(

@@ -170,3 +170,12 @@ def test_of_two_contacts_on_one_day_the_last_unit_has_the_last():
     times = pd.Series(pd.to_datetime(["2024-01-01", "2024-01-01", "2024-01-31"]))
     customers, units = pd.Series(["a", "a", "b"]), pd.Series(["Y", "X", "X"])
     assert_array_equal(contact_resolution(customers, times, units=units), [1, 0, np.nan])
+
+
+def test_a_sum_that_no_number_holds_is_refused():
+    large, one = np.full(2, 1.5e308), np.zeros(2, dtype=int)
+    words = r"^1 sum of 1 is beyond the largest number there is"
+    with pytest.raises(SchemaError, match=words):
+        group_sum(large, one, 1)
+    with pytest.raises(SchemaError, match=words):
+        group_ratio(large[:1], np.ones(1), one[:1], 1, per=100)
