@@ -6,7 +6,6 @@ import contextlib
 import io
 import re
 from typing import IO
-from typing import IO
 
 from ex_cx.errors import SourceError
 
