@@ -88,4 +88,5 @@ def test_every_code_cell_is_followed_by_what_it_means(name):
 
 
 def test_the_last_cell_writes_the_report_when_there_is_a_run_folder(name):
-    assert "write_report_parts(report, parameters.run_dir, png=parameters.png)" in source(code_of(name)[-1])
+    call = "write_report_parts(report, parameters.run_dir, png=parameters.png)"
+    assert call in source(code_of(name)[-1])
