@@ -43,7 +43,7 @@ def hash_identifiers(column: pd.Series, key: bytes | None = None) -> pd.Series:
         hmac.new(secret, str(name).encode(), hashlib.sha256).hexdigest()[:32] for name in names
     ]
     values = pd.Series(hashed, dtype="str").reindex(codes)
-    return values.set_axis(column.index).rename(column.name)
+    return pd.Series(values.array, index=column.index, name=column.name)
 
 
 def _key() -> bytes:
