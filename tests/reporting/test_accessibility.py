@@ -30,7 +30,9 @@ RUNS = """\
 notebooks: [data_audit, panel_regression]
 segments: {region: [panel_regression]}
 runs:
-  - {notebook: panel_regression, name: controls, parameters: {controls: [ex_aht_seconds]}}
+  - notebook: panel_regression
+    name: controls
+    parameters: {outcome: cx_retention_pct, controls: [ex_aht_seconds]}
 """
 KINDS = {"data_audit", "controls", "panel_regression--cx_nps--region-north", "index", *SHAPES}
 
@@ -204,7 +206,7 @@ def test_figures_are_enlarged_by_keyboard_and_go_back(visit, pages):
 def test_the_filter_of_the_index_is_told(visit, pages):
     page = visit(pages["index"], width=390)
     page.locator(".filters summary").click()
-    page.get_by_label("Occupancy").first.focus()
+    page.get_by_label("Customer retention").focus()
     page.keyboard.press("Space")
     cards = page.locator(".reports > .card")
     shown = sum(card.is_visible() for card in cards.all())
