@@ -30,6 +30,8 @@ from ex_cx.studies.making import RunRecord, RunSpec, make_run, record_failure
 __all__ = ["Hand", "made_on_dask", "make_there"]
 
 CANCELLED = (concurrent.futures.CancelledError, asyncio.CancelledError)
+BROKEN = (OSError, RuntimeError, ClosedClientError, *CANCELLED)
+"""What a client raises whose connection is lost; RuntimeError: its connections are closed."""
 PATIENCE = 60.0
 """Seconds to wait for a scheduler to answer, or for a first worker."""
 ENDING = 10.0
@@ -134,7 +136,7 @@ def made_on_dask(
         try:
             yield from _supervised(client, specs, going, batch, most, fail_fast)
         finally:
-            with contextlib.suppress(OSError):  # the scheduler is gone
+            with contextlib.suppress(*BROKEN):  # the scheduler is gone
                 client.unregister_worker_plugin(batch)
                 _await_ends(list(going))
 
@@ -168,7 +170,7 @@ def _connected(address: str) -> Generator[distributed.Client]:
             raise _lost() from error
         yield client
     finally:
-        with contextlib.suppress(OSError):  # the scheduler is gone
+        with contextlib.suppress(*BROKEN):  # the scheduler is gone
             client.close()
 
 
@@ -206,7 +208,7 @@ def _talking() -> Generator[None]:
     """What goes wrong in here is the connection to the scheduler."""
     try:
         yield
-    except (OSError, ClosedClientError, *CANCELLED) as error:
+    except BROKEN as error:
         raise _lost() from error
 
 

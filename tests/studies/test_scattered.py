@@ -178,7 +178,7 @@ def test_no_scheduler_is_told(study_file, tmp_path, monkeypatch, address):
     assert not list((tmp_path / "small").glob(".*"))
 
 
-def test_a_cluster_without_workers_or_that_ends_is_told(study_file, tmp_path, monkeypatch):
+def test_a_cluster_without_workers_is_told(study_file, tmp_path, monkeypatch):
     monkeypatch.setattr(scattered, "PATIENCE", 2.0)
     options = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with (
@@ -186,3 +186,43 @@ def test_a_cluster_without_workers_or_that_ends_is_told(study_file, tmp_path, mo
         pytest.raises(RunError, match="has had no worker for 2 s"),
     ):
         run_study(study_file(), out=tmp_path, executor=on(empty))
+
+
+@LINUX
+def test_a_scheduler_that_is_lost_ends_the_batch_and_what_is_in_place_is_whole(
+    study_file, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(scattered, "PATIENCE", 60.0)
+    study, out = study_file(more=LEVELS), tmp_path / "runs"
+    at = tmp_path / "scheduler.json"
+    tool = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--port", "0"]
+    scheduler = subprocess.Popen(
+        [*tool, "--host", "127.0.0.1", "--scheduler-file", str(at)], stderr=subprocess.DEVNULL
+    )
+    assert wait_for(at.exists)
+    tool = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard"]
+    tool += ["--nthreads", "1", "--scheduler-file", str(at)]
+    worker = subprocess.Popen(tool, stderr=subprocess.DEVNULL)
+    killer = threading.Thread(
+        target=lambda: (
+            wait_for(lambda: list(out.glob("small/panel_regression*/report.html")), 240),
+            scheduler.kill(),
+        )
+    )
+    killer.start()
+    address = json.loads(at.read_text())["address"]
+    try:
+        with pytest.raises(RunError, match=r"The dask scheduler was lost\. What is in place"):
+            run_study(study, out=out, executor=Executor(kind="dask", scheduler=address))
+        made = list(out.glob("small/panel_regression*/report.html"))
+        assert made
+        assert all(verify_run(page.parent)[1] for page in made)
+        beneath = descendants(worker.pid)
+        worker.terminate()
+        worker.wait(timeout=60)
+        assert wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in beneath), 30)
+    finally:
+        killer.join()
+        for process in (scheduler, worker):
+            process.kill()
+            process.wait()
