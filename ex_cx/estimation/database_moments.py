@@ -147,8 +147,8 @@ def compress_table(
     group = cluster or unit
     _check_columns(table, [*columns, unit, period, group], columns)
     rows, counts = _complete(table, columns, unit, period, group, absorb)
-    rows, *means = _centred(rows, len(columns))
-    return _grouped(rows, tuple(columns), tuple(means), "period" in absorb, counts)
+    rows, centre, squares = _centred(rows, len(columns))
+    return _grouped(rows, tuple(columns), (centre, squares), "period" in absorb, counts)
 
 
 def _check_columns(table: Any, wanted: Sequence[str], numbers: Sequence[str]) -> None:
