@@ -217,10 +217,10 @@ def test_people_move_with_a_unit_that_has_one_target():
         measures={"exits": MeasureSpec(metric="attrition", hire="hire", exit="exit")},
     )  # fmt: skip
     people = pd.DataFrame(
-        {"team": ["A", "B"], "hire": ["2010-01-01"] * 2, "exit": [None, "2024-02-10"]}
+        {"team": [*"AAAABBBB"], "hire": "2010-01-01", "exit": [None] * 7 + ["2024-02-10"]}
     )
     found = measure_source(people, spec, "hr", crosswalk=crosswalk(*MERGE))
-    assert cells(found, "exits")["X", "2024-02"] == pytest.approx(100 * 1 / 1.5)
+    assert cells(found, "exits")["X", "2024-02"] == pytest.approx(100 * 1 / 7.5)
     several = crosswalk(("A", "X", "2023", "2023"), ("A", "Y", "2024", ""), ("B", "X", "2023", ""))
     with pytest.raises(LinkError, match=r"1 unit .* \('A'\) has more than one target"):
         measure_source(people, spec, "hr", crosswalk=several)
