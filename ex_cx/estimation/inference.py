@@ -273,12 +273,13 @@ def bootstrap_counts(n_clusters: int, n_draws: int, rng: np.random.Generator) ->
     """
     counts = np.empty((n_draws, n_clusters))
     step = max((1 << 15) // n_clusters, 1)
-    first = np.arange(step, dtype=np.uint32)[:, None] * np.uint32(n_clusters)
+    first = np.arange(step)[:, None] * n_clusters
+    cells = np.empty((step, n_clusters), dtype=np.intp)
     for at in range(0, n_draws, step):
         part = counts[at : at + step]
         drawn = rng.integers(0, n_clusters, size=part.shape, dtype=np.uint32)
-        drawn += first[: len(part)]
-        part.ravel()[:] = np.bincount(drawn.ravel(), minlength=part.size)
+        cell = np.add(drawn, first[: len(part)], out=cells[: len(part)], casting="unsafe")
+        part.ravel()[:] = np.bincount(cell.ravel(), minlength=part.size)
     return counts
 
 

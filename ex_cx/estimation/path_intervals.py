@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,7 @@ __all__ = [
     "bootstrap_jointly",
     "check_draws",
     "check_generator",
-    "interval_table",
+    "interval_columns",
     "joint_covariance",
     "left_out_terms",
     "monte_carlo_draws",
@@ -213,7 +213,7 @@ def joint_covariance(
     return np.concatenate(coef), stacked.T @ stacked
 
 
-def interval_table(
+def interval_columns(
     terms: tuple[str, ...],
     estimates: np.ndarray,
     draws: np.ndarray,
@@ -223,8 +223,8 @@ def interval_table(
     n_clusters: int,
     factor: float,
     left_out: np.ndarray | None = None,
-) -> pd.DataFrame:
-    """The tidy table: standard errors, p-values and intervals from draws.
+) -> dict[str, Any]:
+    """The columns of the tidy table: standard errors, p-values and intervals from draws.
 
     Parameters
     ----------
@@ -232,6 +232,7 @@ def interval_table(
     n_clusters, factor : by which tails and p-values are expanded, as for `expanded_level`.
     """
     level = expanded_level(conf_level, n_clusters, factor)
+    draws = np.asfortranarray(draws)  # the draws of a term side by side
     if kind == "bca":
         if left_out is None:
             raise InferenceError("BCa intervals need the terms without each cluster.")
@@ -251,19 +252,18 @@ def interval_table(
         high,
         np.full(len(terms), conf_level),
     )
-    return pd.DataFrame(dict(zip(TIDY, columns, strict=True)))
+    return dict(zip(TIDY, columns, strict=True))
 
 
-def blank_shares(table: pd.DataFrame) -> pd.DataFrame:
-    """The tidy table without shares of the total where there are none.
+def blank_shares(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """The tidy table of `columns` without shares of the total where there are none.
 
     The proportion mediated has no standard error and no p-value; it is missing where the interval
     of the total holds zero, and where direct and indirect have opposite signs.
     """
-    whole = {name: table[name].to_numpy() for name in table}
-    terms = list(whole["term"])
+    terms = columns["term"]
     where = {term: at for at, term in enumerate(terms)}
-    estimate, low, high = whole["estimate"], whole["conf_low"], whole["conf_high"]
+    estimate, low, high = columns["estimate"], columns["conf_low"], columns["conf_high"]
     share = np.array([term.startswith(SHARE) for term in terms])
     blank = share.copy()
     for at in np.flatnonzero(share):
@@ -272,9 +272,8 @@ def blank_shares(table: pd.DataFrame) -> pd.DataFrame:
         blank[at] = not (clear and 0 <= estimate[at] <= 1)
     hidden = dict.fromkeys(("std_error", "p_value"), share)
     hidden |= dict.fromkeys(("estimate", "conf_low", "conf_high"), blank)
-    return pd.DataFrame(
-        whole | {name: np.where(mask, np.nan, whole[name]) for name, mask in hidden.items()}
-    )
+    shown = {name: np.where(mask, np.nan, columns[name]) for name, mask in hidden.items()}
+    return pd.DataFrame({**columns, **shown})
 
 
 def acceleration(left_out: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from ex_cx.estimation.path_intervals import (
     blank_shares,
     bootstrap_jointly,
     check_draws,
-    interval_table,
+    interval_columns,
     left_out_terms,
     monte_carlo_jointly,
 )
@@ -237,7 +237,7 @@ def _less(one: _Numbers, other: _Numbers) -> _Numbers:
 def _frame(
     numbers: _Numbers, model: PathModel, interval: Interval, conf_level: float, n_clusters: int
 ) -> pd.DataFrame:
-    table = interval_table(
+    columns = interval_columns(
         model.terms,
         numbers.estimates,
         numbers.draws,
@@ -247,4 +247,4 @@ def _frame(
         factor=numbers.factor,
         left_out=numbers.left_out,
     )
-    return blank_shares(table)
+    return blank_shares(columns)

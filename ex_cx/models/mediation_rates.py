@@ -18,7 +18,13 @@ import pandas as pd
 from ex_cx.errors import InferenceError
 from ex_cx.estimation.design import same_source
 from ex_cx.estimation.inference import cluster_factor, expanded_level
-from ex_cx.estimation.path_intervals import check_draws, interval_table, short_of_draws
+from ex_cx.estimation.path_intervals import (
+    SHARE,
+    blank_shares,
+    check_draws,
+    interval_columns,
+    short_of_draws,
+)
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation_rates_rows import rate_equations, rate_mediation_rows
 from ex_cx.models.mediation_rates_spec import (
@@ -35,7 +41,6 @@ FEW_CLUSTERS = 40
 """Below this many clusters a cluster bootstrap is warned of, expanded interval or not."""
 FEWEST_SOUND = 0.9
 """Share of draws in which the logit must have a maximum."""
-SHARE = "proportion_mediated"
 CONVENTION = (
     "natural effects by the mediation formula, averaged over the rows used with the weights of the "
     "likelihood, unit means held fixed; direct and indirect are means of pure and total; cluster "
@@ -87,21 +92,17 @@ class RateMediationResult(Result):
         The proportion mediated is missing where the interval of the total holds zero, and where
         direct and indirect have opposite signs.
         """
-        frame = interval_table(
-            self.terms,
-            self.estimates,
-            self.draws,
-            kind="percentile",
-            conf_level=conf_level,
-            n_clusters=self.n_clusters,
-            factor=self.factor,
+        return blank_shares(
+            interval_columns(
+                self.terms,
+                self.estimates,
+                self.draws,
+                kind="percentile",
+                conf_level=conf_level,
+                n_clusters=self.n_clusters,
+                factor=self.factor,
+            )
         )
-        at, total = self.terms.index(SHARE), frame.iloc[self.terms.index("total")]
-        frame.loc[at, ["std_error", "p_value"]] = np.nan
-        clear = total["conf_low"] > 0 or total["conf_high"] < 0
-        if not (clear and 0 <= self.estimates[at] <= 1):
-            frame.loc[at, ["estimate", "conf_low", "conf_high"]] = np.nan
-        return frame
 
     def glance(self) -> pd.DataFrame:
         """One row: counts, rows lost and why, the contrast, draws, conventions, warnings."""

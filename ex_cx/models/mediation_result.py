@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SpecError
 from ex_cx.estimation.inference import expanded_level
-from ex_cx.estimation.path_intervals import Interval, blank_shares, interval_table
+from ex_cx.estimation.path_intervals import Interval, blank_shares, interval_columns
 from ex_cx.estimation.path_levels import (
     FOUR_WAY,
     PathLevels,
@@ -110,7 +111,7 @@ class MediationResult(Result):
         then they are no shares of the total.
         """
         return blank_shares(
-            self._table(self.terms, self.estimates, self.draws, self.left_out, conf_level)
+            self._columns(self.terms, self.estimates, self.draws, self.left_out, conf_level)
         )
 
     def contrasts(self, conf_level: float = 0.95) -> pd.DataFrame:
@@ -232,7 +233,17 @@ class MediationResult(Result):
         left_out: np.ndarray | None,
         conf_level: float,
     ) -> pd.DataFrame:
-        return interval_table(
+        return pd.DataFrame(self._columns(terms, estimates, draws, left_out, conf_level))
+
+    def _columns(
+        self,
+        terms: tuple[str, ...],
+        estimates: np.ndarray,
+        draws: np.ndarray,
+        left_out: np.ndarray | None,
+        conf_level: float,
+    ) -> dict[str, Any]:
+        return interval_columns(
             terms,
             estimates,
             draws,

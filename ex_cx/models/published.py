@@ -96,7 +96,7 @@ class PublishedMediation(Result):
         with np.errstate(divide="ignore", invalid="ignore"):
             statistic = np.where(single, self.estimates / self.errors, np.nan)
         t_low, t_high = t_interval(self.estimates, self.errors, df, conf_level)
-        frame = pd.DataFrame(
+        return blank_shares(
             {
                 "term": list(self.terms),
                 "estimate": self.estimates,
@@ -105,10 +105,9 @@ class PublishedMediation(Result):
                 "p_value": np.where(single, t_p_values(statistic, df), p_values),
                 "conf_low": np.where(single, t_low, low),
                 "conf_high": np.where(single, t_high, high),
-                "conf_level": conf_level,
+                "conf_level": np.full(len(self.terms), conf_level),
             }
         )
-        return blank_shares(frame)
 
     def glance(self) -> pd.DataFrame:
         """One row: rows, units of the estimates, conventions, warnings."""

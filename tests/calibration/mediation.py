@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ex_cx.estimation.path_intervals import interval_table
+from ex_cx.estimation.path_intervals import interval_columns
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationResult, MediationSpec, fit_mediation
 
@@ -88,7 +88,7 @@ def misses(panel: Panel, truth: float, rng: np.random.Generator) -> np.ndarray:
 def ends(result: MediationResult) -> tuple[float, float]:
     """Of the 95 % interval that `tidy` gives the indirect effect; other terms are not computed."""
     at = [result.terms.index("indirect")]
-    row = interval_table(
+    columns = interval_columns(
         ("indirect",),
         result.estimates[at],
         result.draws[:, at],
@@ -97,8 +97,8 @@ def ends(result: MediationResult) -> tuple[float, float]:
         n_clusters=result.n_clusters,
         factor=result.factor,
         left_out=None if result.left_out is None else result.left_out[:, at],
-    ).iloc[0]
-    return float(row["conf_low"]), float(row["conf_high"])
+    )
+    return float(columns["conf_low"][0]), float(columns["conf_high"][0])
 
 
 def score_cell(cell: Cell, n_panels: int, seed: int) -> dict[str, object]:
