@@ -9,13 +9,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import RankError, SpecError, nearest, some
+from ex_cx.errors import RankError, SpecError, some
 from ex_cx.estimation.contrasts import JointTest, band_quantile, combine, joint_test
-from ex_cx.estimation.design import DesignTerm, term_columns, term_values
+from ex_cx.estimation.design import DesignTerm, term_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, fit_panel
 from ex_cx.models.shape import rows_used
-from ex_cx.models.spec import PanelSpec, check_spec, refuse_instruments
+from ex_cx.models.spec import PanelSpec, check_lone_exposure, check_spec, refuse_instruments
 from ex_cx.results import Result
 
 __all__ = ["CurveResult", "fit_curve", "spline_basis"]
@@ -334,18 +334,7 @@ def _check_exposure(panel: Panel, spec: PanelSpec, exposure: str) -> None:
             "estimator='fama_macbeth' is a mean of many equations, each with rows of its own, so "
             "its curve has no joint test. Use estimator='within'."
         )
-    if exposure not in spec.exposures or exposure not in panel.frame.columns:
-        raise SpecError(
-            f"{exposure!r} is not a column among the spec's exposures "
-            f"({', '.join(spec.exposures)}).{nearest(exposure, spec.exposures)}"
-        )
-    others = [t for t in (*spec.exposures, *spec.controls) if t != exposure]
-    shared = [term for term in others if exposure in term_columns(panel, term)]
-    if shared:
-        raise SpecError(
-            f"{exposure!r} also enters as {some(shared)}, so its curve is not all that it does. "
-            "Drop these terms from the spec."
-        )
+    check_lone_exposure(panel, spec, exposure, "its curve is")
 
 
 def _warnings(

@@ -8,14 +8,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import RankError, SpecError, nearest, some
+from ex_cx.errors import RankError, SpecError, some
 from ex_cx.estimation.contrasts import JointTest, combine, joint_test
-from ex_cx.estimation.design import term_columns
 from ex_cx.estimation.equation import fit_equation
 from ex_cx.estimation.inference import solve_equation
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import CompressedPanel, PanelResult, compress_panel, fit_panel
-from ex_cx.models.spec import PanelSpec, check_spec, refuse_instruments, term_name
+from ex_cx.models.spec import (
+    PanelSpec,
+    check_lone_exposure,
+    check_spec,
+    refuse_instruments,
+    term_name,
+)
 from ex_cx.results import Result
 
 __all__ = ["LagResult", "fit_lags"]
@@ -220,18 +225,7 @@ def _check_exposure(panel: Panel, spec: PanelSpec, exposure: str) -> None:
             f"estimator={spec.estimator!r} does not follow units over time, so it has no lags to "
             "tell apart. Use estimator='within'."
         )
-    if exposure not in spec.exposures or exposure not in panel.frame.columns:
-        raise SpecError(
-            f"{exposure!r} is not a column among the spec's exposures "
-            f"({', '.join(spec.exposures)}).{nearest(exposure, spec.exposures)}"
-        )
-    others = [t for t in (*spec.exposures, *spec.controls) if t != exposure]
-    shared = [term for term in others if exposure in term_columns(panel, term)]
-    if shared:
-        raise SpecError(
-            f"{exposure!r} also enters as {some(shared)}, so its lags are not all that it does. "
-            "Drop these terms from the spec."
-        )
+    check_lone_exposure(panel, spec, exposure, "its lags are")
     if spec.lag:
         raise SpecError(
             f"The spec has lag={spec.lag} beside the lags named here. Set it to 0; give other "

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ex_cx.errors import SpecError, nearest
 from ex_cx.estimation.design import Design
-from ex_cx.estimation.inference import t_interval, t_p_values
+from ex_cx.estimation.inference import t_columns
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, compress_panel
 
@@ -133,20 +133,6 @@ def _rows(
 ) -> pd.DataFrame:
     estimate = contrast @ result.coef
     std_error = np.sqrt(np.einsum("ij,jk,ik->i", contrast, result.vcov, contrast))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        statistic = estimate / std_error
     used = contrast != 0
     df = np.where(used.sum(axis=1) == 1, result.df_by_term[used.argmax(axis=1)], result.df_t)
-    low, high = t_interval(estimate, std_error, df, conf_level)
-    return pd.DataFrame(
-        {
-            "term": names,
-            "estimate": estimate,
-            "std_error": std_error,
-            "statistic": statistic,
-            "p_value": t_p_values(statistic, df),
-            "conf_low": low,
-            "conf_high": high,
-            "conf_level": conf_level,
-        }
-    )
+    return pd.DataFrame({"term": names, **t_columns(estimate, std_error, df, conf_level)})

@@ -129,15 +129,14 @@ class MediationResult(Result):
             one, other = ([where[pair[side]] for pair in block] for side in (0, 1))
             names = tuple(f"contrast:{_path(p)}-{_path(q)}" for p, q in block)
             left = self.left_out
-            frames.append(
-                self._table(
-                    names,
-                    self.estimates[one] - self.estimates[other],
-                    self.draws[:, one] - self.draws[:, other],
-                    None if left is None else left[:, one] - left[:, other],
-                    conf_level,
-                )
+            columns = self._columns(
+                names,
+                self.estimates[one] - self.estimates[other],
+                self.draws[:, one] - self.draws[:, other],
+                None if left is None else left[:, one] - left[:, other],
+                conf_level,
             )
+            frames.append(pd.DataFrame(columns))
         if not frames:
             return self.tidy(conf_level).iloc[:0]
         return pd.concat(frames, ignore_index=True)
@@ -175,7 +174,7 @@ class MediationResult(Result):
         left = self.left_out
         left = None if left is None else conditional_effects(levels, left, points)[1]
         terms = tuple(term for term, _ in keys)
-        frame = self._table(terms, estimates[0], draws, left, conf_level)
+        frame = pd.DataFrame(self._columns(terms, estimates[0], draws, left, conf_level))
         level = expanded_level(conf_level, self.n_clusters, self.factor)
         low, high = path_bands(draws, len(points), level)
         values = [value for _, value in keys]
@@ -217,23 +216,14 @@ class MediationResult(Result):
         ends = exposure_ends(levels, exposure, self.spec.single_exposure)
         held = mediator_points(levels, mediators)
         left = self.left_out
-        return self._table(
+        columns = self._columns(
             FOUR_WAY,
             four_way(levels, self.estimates[None], ends, held)[0],
             four_way(levels, self.draws, ends, held),
             None if left is None else four_way(levels, left, ends, held),
             conf_level,
         )
-
-    def _table(
-        self,
-        terms: tuple[str, ...],
-        estimates: np.ndarray,
-        draws: np.ndarray,
-        left_out: np.ndarray | None,
-        conf_level: float,
-    ) -> pd.DataFrame:
-        return pd.DataFrame(self._columns(terms, estimates, draws, left_out, conf_level))
+        return pd.DataFrame(columns)
 
     def _columns(
         self,

@@ -18,6 +18,7 @@ __all__ = [
     "Effect",
     "Estimator",
     "PanelSpec",
+    "check_lone_exposure",
     "check_spec",
     "convention_in_words",
     "instrument_name",
@@ -249,6 +250,25 @@ def check_spec(panel: Panel, spec: PanelSpec) -> None:
     if spec.instruments:
         _check_instruments(spec)
     _check_own_outcome(panel, spec)
+
+
+def check_lone_exposure(panel: Panel, spec: PanelSpec, exposure: str, what: str) -> None:
+    """Refuse an exposure that is no column of its own, or enters other terms too.
+
+    `what` is told of it, such as "its curve is".
+    """
+    if exposure not in spec.exposures or exposure not in panel.frame.columns:
+        raise SpecError(
+            f"{exposure!r} is not a column among the spec's exposures "
+            f"({', '.join(spec.exposures)}).{nearest(exposure, spec.exposures)}"
+        )
+    others = [t for t in (*spec.exposures, *spec.controls) if t != exposure]
+    shared = [term for term in others if exposure in term_columns(panel, term)]
+    if shared:
+        raise SpecError(
+            f"{exposure!r} also enters as {some(shared)}, so {what} not all that it does. "
+            "Drop these terms from the spec."
+        )
 
 
 def _check_kinds(panel: Panel, spec: PanelSpec) -> None:
