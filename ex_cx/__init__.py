@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
     from ex_cx.linkage.check import check_table
     from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
-    from ex_cx.linkage.exportfile import ExportMapping, read_mapping
-    from ex_cx.linkage.exportmap import apply_mapping
+    from ex_cx.linkage.exportmaps.apply import apply_mapping
+    from ex_cx.linkage.exportmaps.file import ExportMapping, read_mapping
     from ex_cx.linkage.invariance import WaveInvariance, wave_invariance
     from ex_cx.linkage.link import link_sources
     from ex_cx.linkage.measure import measure_source
@@ -232,9 +232,9 @@ _ROOM = {
     "wild_cluster_test": "ex_cx.models.wild",
     "within_bins": "ex_cx.models.compare",
     "within_group_agreement": "ex_cx.linkage.agreement",
-    "ExportMapping": "ex_cx.linkage.exportfile",
-    "apply_mapping": "ex_cx.linkage.exportmap",
-    "read_mapping": "ex_cx.linkage.exportfile",
+    "ExportMapping": "ex_cx.linkage.exportmaps.file",
+    "apply_mapping": "ex_cx.linkage.exportmaps.apply",
+    "read_mapping": "ex_cx.linkage.exportmaps.file",
     "CombineSpec": "ex_cx.linkage.alignspec",
     "CrosswalkSpec": "ex_cx.linkage.alignspec",
     "Crosswalk": "ex_cx.linkage.crosswalk",

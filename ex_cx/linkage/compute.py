@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
+from ex_cx.linkage.confidentiality.withholding import PeopleCells, about_people, is_distribution
 from ex_cx.linkage.grouped import (
     contact_resolution,
     group_mean,
@@ -21,7 +22,6 @@ from ex_cx.linkage.periods import MISSING, period_positions
 from ex_cx.linkage.scales import halves_of, score_scale
 from ex_cx.linkage.schema import ANSWER_METRICS, Frequency, MeasureSpec, SourceSpec
 from ex_cx.linkage.tenure import NEVER, attrition, retention
-from ex_cx.linkage.withholding import PeopleCells, about_people, is_distribution
 from ex_cx.linkage.wording import counted
 
 __all__ = [

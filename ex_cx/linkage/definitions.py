@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ex_cx.linkage.confidentiality.withholding import is_distribution
 from ex_cx.linkage.schema import ANSWER_METRICS, MeasureSpec, SourceSpec
-from ex_cx.linkage.withholding import is_distribution
 from ex_cx.linkage.wording import counted
 
 __all__ = ["definition"]

@@ -12,13 +12,13 @@ import pandas as pd
 from ex_cx.errors import LinkError, SchemaError, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.calendar import calendar_codes
+from ex_cx.linkage.confidentiality.protect import protect_sources
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
 from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.periods import dates_needed, period_label, period_values
-from ex_cx.linkage.protect import protect_sources
 from ex_cx.linkage.schema import DatabaseSpec, SourceSpec
 from ex_cx.linkage.sources import TableOpen, TableRead, read_table
 from ex_cx.linkage.stores import DUCKDB, open_table

@@ -14,10 +14,11 @@ from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.check import check_table
 from ex_cx.linkage.combine import refuse_repeated, take_columns
 from ex_cx.linkage.compute import Counts, measure_rows, measure_spells, people_cells
+from ex_cx.linkage.confidentiality.identifiers import hash_identifiers
+from ex_cx.linkage.confidentiality.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.crosswalk import Crosswalk
-from ex_cx.linkage.database import Taken, fetch_rows, measure_table
 from ex_cx.linkage.definitions import definition
-from ex_cx.linkage.identifiers import hash_identifiers
+from ex_cx.linkage.indatabase.measures import Taken, fetch_rows, measure_table
 from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
     MISSING,
@@ -31,7 +32,6 @@ from ex_cx.linkage.periods import (
 from ex_cx.linkage.rules import need_window, refuse_long, source_rules, spell_dates
 from ex_cx.linkage.schema import Frequency, SourceSpec
 from ex_cx.linkage.sources import ReadReport, TableOpen, TableRead
-from ex_cx.linkage.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["MeasuredSource", "measure_source"]

@@ -13,7 +13,7 @@ from typing import ClassVar, Literal, get_args
 
 from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
-from ex_cx.linkage.exportspec import TableMapping
+from ex_cx.linkage.exportmaps.spec import TableMapping
 
 __all__ = [
     "ColumnRule",

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SpecError
-from ex_cx.linkage.attenuation import expected_coefficients, measurement_noise
-from ex_cx.linkage.causal import MODEL, NAMES, draw_true_values, effect, paths
-from ex_cx.linkage.exports import (
+from ex_cx.linkage.panel import Panel
+from ex_cx.linkage.simulator.attenuation import expected_coefficients, measurement_noise
+from ex_cx.linkage.simulator.causal import MODEL, NAMES, draw_true_values, effect, paths
+from ex_cx.linkage.simulator.exports import (
     FIRST_MONTH,
     Teams,
     draw_accounts,
@@ -29,7 +30,6 @@ from ex_cx.linkage.exports import (
     draw_wfm_intervals,
     staff_spells,
 )
-from ex_cx.linkage.panel import Panel
 
 __all__ = [
     "ContactCentre",

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, SourceError, nearest, some
-from ex_cx.linkage.bombs import refuse_too_large
-from ex_cx.linkage.cells import Cells
-from ex_cx.linkage.delimited import delimited_cells, guess_lines
-from ex_cx.linkage.exportmap import MappedTable, apply_mapping
-from ex_cx.linkage.exportspec import FileForm, TableMapping
+from ex_cx.linkage.exportmaps.apply import MappedTable, apply_mapping
+from ex_cx.linkage.exportmaps.spec import FileForm, TableMapping
+from ex_cx.linkage.files.bombs import refuse_too_large
+from ex_cx.linkage.files.cells import Cells
+from ex_cx.linkage.files.delimited import delimited_cells, guess_lines
+from ex_cx.linkage.files.typed import excel_cells, excel_sheets, parquet_cells
 from ex_cx.linkage.parsing import (
     as_text,
     detect_decimal,
@@ -24,11 +25,10 @@ from ex_cx.linkage.parsing import (
     parse_dates,
     parse_numbers,
 )
-from ex_cx.linkage.typed import excel_cells, excel_sheets, parquet_cells
 from ex_cx.linkage.wording import counted
 
 if TYPE_CHECKING:
-    from ex_cx.linkage.exportfile import ExportMapping
+    from ex_cx.linkage.exportmaps.file import ExportMapping
 
 __all__ = ["ReadReport", "TableOpen", "TableRead", "read_cells", "read_table", "shared_path"]
 

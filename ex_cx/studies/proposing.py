@@ -24,7 +24,7 @@ def propose_for_file(path: Path, out: Path | None = None) -> tuple[str, list[str
     StudyError : `out` exists, or cannot be written.
     SourceError : the export cannot be read as a table.
     """
-    from ex_cx.linkage.exportdraft import propose_mapping
+    from ex_cx.linkage.exportmaps.draft import propose_mapping
 
     if out is not None and (out.exists() or out.is_symlink()):
         raise StudyError(f"{out} exists, and is not written over. Name another file with --out.")
@@ -41,7 +41,7 @@ def propose_for_file(path: Path, out: Path | None = None) -> tuple[str, list[str
 
 def _read_by(text: str, path: Path) -> list[str]:
     """What the proposal makes of the whole file."""
-    from ex_cx.linkage.exportfile import read_mapping
+    from ex_cx.linkage.exportmaps.file import read_mapping
     from ex_cx.linkage.sources import read_table
 
     with tempfile.TemporaryDirectory(prefix="ex_cx_map-") as folder:

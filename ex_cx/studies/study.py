@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from ex_cx.errors import SchemaError, SourceError, StudyError, nearest
 from ex_cx.linkage.document import Document, read_document
-from ex_cx.linkage.exportfile import with_mapping
+from ex_cx.linkage.exportmaps.file import with_mapping
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.schema import ReadSpec, SourceSpec
 from ex_cx.linkage.validation import Complaint, Location, Strict, check, shown

@@ -91,8 +91,8 @@ Written by `make calibrate` on {today} with Python {platform.python_version()},
 {versions}; seed {seed}, {minutes:.0f} minutes on one core.
 
 {plan.n_panels:,} error-free panels of {plan.n_units} teams x {plan.n_periods} months were drawn
-from the causal model of `ex_cx/linkage/causal.py`, whose effects are known, and every model was
-fitted to each. An estimate passes if its mean lies within {MC_ERRORS:.0f} Monte Carlo errors
+from the causal model of `ex_cx/linkage/simulator/causal.py`, whose effects are known, and
+every model was fitted to each. An estimate passes if its mean lies within {MC_ERRORS:.0f} Monte Carlo errors
 (sd / sqrt(panels)) of the truth and its 95 % interval covers the truth in {low} to {high} % of the
 panels. Coverage itself has a Monte Carlo error of {error:.1f} points.
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.causal import effect
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.simulate import causal_truth, simulate_panel
+from ex_cx.linkage.simulator.causal import effect
 from ex_cx.models.mediation import MediationSpec, fit_mediation
 from ex_cx.models.regress import PanelSpec, fit_panel
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ex_cx.errors import SourceError
-from ex_cx.linkage import bombs
+from ex_cx.linkage.files import bombs
 from ex_cx.linkage.sources import read_table
 
 LAUGHS = "".join(f'<!ENTITY l{at} "{f"&l{at - 1};" * 10 if at else "ha"}">' for at in range(12))

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ex_cx.linkage import disclosure
-from ex_cx.linkage.disclosure import Layout, withheld_cells
+from ex_cx.linkage.confidentiality import disclosure
+from ex_cx.linkage.confidentiality.disclosure import Layout, withheld_cells
 from tests.linkage.companies import quick
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ex_cx import read_mapping, read_table
 from ex_cx.errors import SourceError, StudyError
-from ex_cx.linkage.exportdraft import propose_mapping
+from ex_cx.linkage.exportmaps.draft import propose_mapping
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.proposing import propose_for_file
 
@@ -133,7 +133,7 @@ def test_an_excel_file_with_titles_and_several_sheets(tmp_path):
 
 
 def test_of_a_huge_file_the_beginning_is_looked_at(tmp_path, monkeypatch):
-    monkeypatch.setattr("ex_cx.linkage.exportdraft.MOST_BYTES", 200)
+    monkeypatch.setattr("ex_cx.linkage.exportmaps.draft.MOST_BYTES", 200)
     lines = "".join(f'S{i},"{i}, or\nmore"\n' for i in range(100))
     (tmp_path / "t.csv").write_text(f"store,score\n{lines}")
     assert propose_mapping(tmp_path / "t.csv").startswith(

@@ -11,8 +11,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from ex_cx import link_sources, measure_source, read_mapping, read_table
-from ex_cx.linkage.exportfile import ready_mappings
-from ex_cx.linkage.exportsamples import SEED, draw_export_samples, write_export_samples
+from ex_cx.linkage.exportmaps.file import ready_mappings
+from ex_cx.linkage.exportmaps.samples import SEED, draw_export_samples, write_export_samples
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.checking import check_study
 from ex_cx.studies.data import link_study

@@ -13,8 +13,8 @@ import pytest
 
 from ex_cx import Panel
 from ex_cx.errors import PanelError, SchemaError, SourceError
-from ex_cx.linkage import typed
 from ex_cx.linkage.check import check_table
+from ex_cx.linkage.files import typed
 from ex_cx.linkage.schema import ColumnRule, TableSchema
 from ex_cx.linkage.sources import read_table
 

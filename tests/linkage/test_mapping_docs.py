@@ -9,10 +9,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from ex_cx.linkage import exportfile
-from ex_cx.linkage.exportcolumn import SCALES, ColumnMapping
-from ex_cx.linkage.exportfile import SourceHints, read_mapping
-from ex_cx.linkage.exportspec import FileForm, RowFilter, RowRules, TimeRules
+from ex_cx.linkage.exportmaps import file as exportfile
+from ex_cx.linkage.exportmaps.column import SCALES, ColumnMapping
+from ex_cx.linkage.exportmaps.file import SourceHints, read_mapping
+from ex_cx.linkage.exportmaps.spec import FileForm, RowFilter, RowRules, TimeRules
 
 TEXT = (Path(__file__).parents[2] / "docs" / "mapping_files.md").read_text(encoding="utf-8")
 KINDS = [exportfile._File, ColumnMapping, FileForm, RowFilter, RowRules, TimeRules, SourceHints]

@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose
 
 from ex_cx import SourceSpec, apply_mapping, measure_source, read_mapping, read_table
 from ex_cx.errors import SchemaError, SourceError, StudyError
-from ex_cx.linkage.exportcolumn import ColumnMapping
-from ex_cx.linkage.exportspec import FileForm, RowFilter, RowRules, TableMapping, TimeRules
+from ex_cx.linkage.exportmaps.column import ColumnMapping
+from ex_cx.linkage.exportmaps.spec import FileForm, RowFilter, RowRules, TableMapping, TimeRules
 from ex_cx.linkage.schema import MeasureSpec, ReadSpec
 from ex_cx.studies.data import link_study
 from ex_cx.studies.study import load_study

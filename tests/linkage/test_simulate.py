@@ -12,9 +12,6 @@ import pytest
 from numpy.testing import assert_allclose
 
 from ex_cx.errors import SpecError
-from ex_cx.linkage.answers import AnswerScale, mean_answer_variance, shared_covariance
-from ex_cx.linkage.causal import MODEL, NAMES, effect, noise_autocovariance, paths
-from ex_cx.linkage.exports import ITEM_LOADING, ITEM_SHIFTS, LIKERT, NPS
 from ex_cx.linkage.link import link_sources, link_study_data
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import measure_source
@@ -27,7 +24,10 @@ from ex_cx.linkage.simulate import (
     simulate_panel,
     write_contact_centre,
 )
-from ex_cx.linkage.spells import draw_spells
+from ex_cx.linkage.simulator.answers import AnswerScale, mean_answer_variance, shared_covariance
+from ex_cx.linkage.simulator.causal import MODEL, NAMES, effect, noise_autocovariance, paths
+from ex_cx.linkage.simulator.exports import ITEM_LOADING, ITEM_SHIFTS, LIKERT, NPS
+from ex_cx.linkage.simulator.spells import draw_spells
 from ex_cx.models.regress import PanelSpec, fit_panel
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "contact_centre"

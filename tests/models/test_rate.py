@@ -15,9 +15,9 @@ from scipy.special import expit
 
 from ex_cx.errors import InferenceError, RankError, SpecError
 from ex_cx.estimation.inference import cluster_factor
-from ex_cx.linkage.causal import effect
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.simulate import simulate_panel
+from ex_cx.linkage.simulator.causal import effect
 from ex_cx.models.rate import RateSpec, fit_rate
 from ex_cx.models.regress import PanelSpec, fit_panel
 from ex_cx.results import TIDY

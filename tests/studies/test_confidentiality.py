@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import SchemaError
-from ex_cx.linkage import disclosure
-from ex_cx.linkage.identifiers import KEY_VARIABLE, hash_identifiers
+from ex_cx.linkage.confidentiality import disclosure
+from ex_cx.linkage.confidentiality.identifiers import KEY_VARIABLE, hash_identifiers
 from ex_cx.linkage.link import link_study_data
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec

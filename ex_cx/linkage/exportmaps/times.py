@@ -16,9 +16,9 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, some
-from ex_cx.linkage.exportcolumn import ColumnMapping
-from ex_cx.linkage.exportspec import TimeRules
-from ex_cx.linkage.exportvalues import Converted, bad_values, distinct_text, named_values
+from ex_cx.linkage.exportmaps.column import ColumnMapping
+from ex_cx.linkage.exportmaps.spec import TimeRules
+from ex_cx.linkage.exportmaps.values import Converted, bad_values, distinct_text, named_values
 from ex_cx.linkage.parsing import parse_distinct
 from ex_cx.linkage.wording import counted, some_rows
 

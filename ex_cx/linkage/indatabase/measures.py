@@ -17,12 +17,12 @@ import pandas as pd
 from ex_cx.errors import SchemaError
 from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.compute import Counts, check_occur, show_measures, spell_rates
-from ex_cx.linkage.database_columns import Columns, position_of, typed_columns
-from ex_cx.linkage.database_groups import answer_bounds, group_rows, group_values, unseen
+from ex_cx.linkage.confidentiality.withholding import PeopleCells, about_people, finest
+from ex_cx.linkage.indatabase.columns import Columns, position_of, typed_columns
+from ex_cx.linkage.indatabase.groups import answer_bounds, group_rows, group_values, unseen
 from ex_cx.linkage.rules import need_window, refuse_long, spell_dates
 from ex_cx.linkage.schema import Frequency, MeasureSpec, SourceSpec, TableSchema
 from ex_cx.linkage.tenure import NEVER
-from ex_cx.linkage.withholding import PeopleCells, about_people, finest
 from ex_cx.linkage.wording import counted
 
 __all__ = ["Taken", "fetch_rows", "measure_table"]

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError
-from ex_cx.linkage.exportcolumn import folded
-from ex_cx.linkage.exportvalues import distinct_text
+from ex_cx.linkage.exportmaps.column import folded
+from ex_cx.linkage.exportmaps.values import distinct_text
 from ex_cx.linkage.parsing import parse_dates
 from ex_cx.linkage.wording import counted
 

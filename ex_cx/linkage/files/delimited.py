@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ex_cx.errors import SourceError
-from ex_cx.linkage.cells import Cells, check_header
+from ex_cx.linkage.files.cells import Cells, check_header
 from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["delimited_cells", "guess_lines"]

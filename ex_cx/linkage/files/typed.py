@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from ex_cx.errors import SourceError, nearest, some
-from ex_cx.linkage.bombs import refuse_hostile_book, refuse_too_many_cells
-from ex_cx.linkage.cells import Cells, check_header
+from ex_cx.linkage.files.bombs import refuse_hostile_book, refuse_too_many_cells
+from ex_cx.linkage.files.cells import Cells, check_header
 from ex_cx.linkage.parsing import as_text, beyond_floats
 from ex_cx.linkage.wording import counted
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
-from ex_cx.linkage.exportcolumn import ColumnMapping, folded
-from ex_cx.linkage.exportspec import RowFilter, TableMapping
-from ex_cx.linkage.exporttimes import convert_times
-from ex_cx.linkage.exportvalues import Converted, bare_text, convert_values
+from ex_cx.linkage.exportmaps.column import ColumnMapping, folded
+from ex_cx.linkage.exportmaps.spec import RowFilter, TableMapping
+from ex_cx.linkage.exportmaps.times import convert_times
+from ex_cx.linkage.exportmaps.values import Converted, bare_text, convert_values
 from ex_cx.linkage.parsing import as_text, detect_decimal, is_text
 from ex_cx.linkage.wording import counted, some_rows
 

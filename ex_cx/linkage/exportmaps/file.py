@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ex_cx.errors import SchemaError, SourceError, StudyError, nearest
-from ex_cx.linkage.exportcolumn import ColumnMapping
-from ex_cx.linkage.exportspec import FileForm, RowRules, TableMapping, TimeRules
+from ex_cx.linkage.exportmaps.column import ColumnMapping
+from ex_cx.linkage.exportmaps.spec import FileForm, RowRules, TableMapping, TimeRules
 from ex_cx.linkage.schema import Frequency, MeasureSpec, SourceSpec
 
 __all__ = ["ExportMapping", "SourceHints", "read_mapping", "ready_mappings", "with_mapping"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.disclosure import Layout, withheld_cells
+from ex_cx.linkage.confidentiality.disclosure import Layout, withheld_cells
 from ex_cx.linkage.periods import coarse_positions, coarser_than
 from ex_cx.linkage.schema import (
     ANSWER_METRICS,

@@ -19,9 +19,9 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 
-from ex_cx.linkage.answers import mean_answer_variance, shared_covariance
-from ex_cx.linkage.causal import NAMES, effect, noise_autocovariance
-from ex_cx.linkage.exports import (
+from ex_cx.linkage.simulator.answers import mean_answer_variance, shared_covariance
+from ex_cx.linkage.simulator.causal import NAMES, effect, noise_autocovariance
+from ex_cx.linkage.simulator.exports import (
     BLANK,
     EFFORT,
     ITEM_LOADING,

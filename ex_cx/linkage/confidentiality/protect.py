@@ -8,8 +8,8 @@ from dataclasses import replace
 import pandas as pd
 
 from ex_cx.linkage.calendar import calendar_codes
+from ex_cx.linkage.confidentiality.withholding import withhold
 from ex_cx.linkage.measure import MeasuredSource
-from ex_cx.linkage.withholding import withhold
 
 __all__ = ["protect_sources"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.database_columns import Columns, seconds_of
 from ex_cx.linkage.grouped import nps_from_counts, refuse_broken_answers
+from ex_cx.linkage.indatabase.columns import Columns, seconds_of
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec
 
 __all__ = ["KEYS", "answer_bounds", "group_rows", "group_values", "unseen"]

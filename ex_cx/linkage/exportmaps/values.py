@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.exportcolumn import MILLISECONDS_IN, ColumnMapping, folded
+from ex_cx.linkage.exportmaps.column import MILLISECONDS_IN, ColumnMapping, folded
 from ex_cx.linkage.parsing import as_text, parse_numbers
 from ex_cx.linkage.wording import counted, some_rows
 

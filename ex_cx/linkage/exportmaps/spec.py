@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ex_cx.errors import SchemaError, nearest, some
-from ex_cx.linkage.exportcolumn import ColumnMapping
+from ex_cx.linkage.exportmaps.column import ColumnMapping
 
 if TYPE_CHECKING:
     from ex_cx.linkage.schema import SourceSpec

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.answers import AnswerScale
-from ex_cx.linkage.spells import Spells, draw_spells
+from ex_cx.linkage.simulator.answers import AnswerScale
+from ex_cx.linkage.simulator.spells import Spells, draw_spells
 
 __all__ = [
     "BLANK",

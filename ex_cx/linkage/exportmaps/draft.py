@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ex_cx.linkage.exportcolumn import folded
-from ex_cx.linkage.exportguess import (
+from ex_cx.linkage.exportmaps.column import folded
+from ex_cx.linkage.exportmaps.guess import (
     GuessedColumn,
     guess_column,
     is_named,
@@ -23,8 +23,8 @@ from ex_cx.linkage.exportguess import (
     plain_name,
     quoted,
 )
-from ex_cx.linkage.exportspec import FileForm
-from ex_cx.linkage.exportvalues import distinct_text
+from ex_cx.linkage.exportmaps.spec import FileForm
+from ex_cx.linkage.exportmaps.values import distinct_text
 from ex_cx.linkage.sources import read_cells
 from ex_cx.linkage.wording import counted
 

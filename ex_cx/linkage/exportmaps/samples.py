@@ -72,7 +72,7 @@ def write_export_samples(folder: Path, *, seed: int = SEED) -> list[Path]:
     """Write the exports and truth.json into a folder; the seed is that of the committed ones."""
     samples = draw_export_samples(np.random.default_rng(seed))
     truth = samples.truth.to_dict("records")
-    note = "Synthetic: drawn by ex_cx.linkage.exportsamples, from no real system or company."
+    note = "Synthetic: drawn by ex_cx.linkage.exportmaps.samples, from no real system or company."
     plain = json.dumps({"note": note, "seed": seed, "truth": truth}, indent=1) + "\n"
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in {**samples.files, "truth.json": plain.encode()}.items():

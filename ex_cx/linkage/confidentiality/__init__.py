@@ -1,0 +1,1 @@
+"""What keeps small groups of people out of every output."""

@@ -1,0 +1,1 @@
+"""Mapping files: how an export of a named platform becomes a checked table."""

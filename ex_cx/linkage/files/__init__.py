@@ -1,0 +1,1 @@
+"""Reading of one file: delimited text, workbooks, types, size limits."""

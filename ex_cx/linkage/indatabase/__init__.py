@@ -1,0 +1,1 @@
+"""The same measures, computed where the rows lie: in a database."""

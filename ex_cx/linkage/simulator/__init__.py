@@ -1,0 +1,1 @@
+"""The simulated company: causal model, answers, spells and the five exports."""
