@@ -92,9 +92,9 @@ Written by `make calibrate` on {today} with Python {platform.python_version()},
 
 {plan.n_panels:,} error-free panels of {plan.n_units} teams x {plan.n_periods} months were drawn
 from the causal model of `ex_cx/linkage/simulator/causal.py`, whose effects are known, and
-every model was fitted to each. An estimate passes if its mean lies within {MC_ERRORS:.0f} Monte Carlo errors
-(sd / sqrt(panels)) of the truth and its 95 % interval covers the truth in {low} to {high} % of
-the panels. Coverage itself has a Monte Carlo error of {error:.1f} points.
+every model was fitted to each. An estimate passes if its mean lies within {MC_ERRORS:.0f} Monte
+Carlo errors (sd / sqrt(panels)) of the truth and its 95 % interval covers the truth in {low} to
+{high} % of the panels. Coverage itself has a Monte Carlo error of {error:.1f} points.
 
 * **Effects absorbed:** {passed} of {len(within)} estimates pass.
 * **Pooled** (nothing absorbed, same data): {len(failing(confounded))} of {len(confounded)} fail;
