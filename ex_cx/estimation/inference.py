@@ -274,11 +274,10 @@ def bootstrap_counts(n_clusters: int, n_draws: int, rng: np.random.Generator) ->
     counts = np.empty((n_draws, n_clusters))
     step = max((1 << 15) // n_clusters, 1)
     first = np.arange(step)[:, None] * n_clusters
-    cells = np.empty((step, n_clusters), dtype=np.intp)
     for at in range(0, n_draws, step):
         part = counts[at : at + step]
-        drawn = rng.integers(0, n_clusters, size=part.shape, dtype=np.uint32)
-        cell = np.add(drawn, first[: len(part)], out=cells[: len(part)], casting="unsafe")
+        cell = rng.integers(0, n_clusters, size=part.shape)
+        cell += first[: len(part)]
         part.ravel()[:] = np.bincount(cell.ravel(), minlength=part.size)
     return counts
 
@@ -290,10 +289,16 @@ def percentile_interval(draws: np.ndarray, conf_level: float) -> tuple[np.ndarra
     interpolation between order statistics.
     """
     check_level(conf_level)
-    tail = (1 - conf_level) / 2
-    quantile = np.quantile if np.isfinite(draws).all() else np.nanquantile
-    low, high = quantile(draws, [tail, 1 - tail], axis=0)
-    return low, high
+    ordered = np.sort(draws, axis=0)  # NaN last
+    last = np.maximum((~np.isnan(draws)).sum(axis=0) - 1, 0)
+    columns = np.arange(draws.shape[1])
+    ends = []
+    for share in ((1 - conf_level) / 2, (1 + conf_level) / 2):
+        below = np.floor(share * last).astype(np.intp)
+        left, right = ordered[below, columns], ordered[np.minimum(below + 1, last), columns]
+        with np.errstate(invalid="ignore"):
+            ends.append(left + (right - left) * (share * last - below))
+    return ends[0], ends[1]
 
 
 def expanded_level(conf_level: float, n_clusters: int, factor: float) -> float:

@@ -281,7 +281,7 @@ class _Shape:
         return self._arrows(coef)[3] + self._through(coef).sum(axis=2)
 
     def effects(self, coef: np.ndarray) -> np.ndarray:
-        """Every term from the coefficients of every equation, shape (draws, terms)."""
+        """Every term from the coefficients of every equation, (draws, terms), each side by side."""
         a, b, d, direct = self._arrows(coef)
         through = self._through(coef)
         total = coef[:, -len(self.exposures) :]
@@ -291,5 +291,5 @@ class _Shape:
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = indirect / total[:, x]
             parts += [direct[:, x, None], through[:, x]]
-            parts += [np.stack([indirect, total[:, x], share], axis=1)]
-        return np.concatenate(parts, axis=1)
+            parts += [indirect[:, None], total[:, x, None], share[:, None]]
+        return np.concatenate([part.T for part in parts]).T

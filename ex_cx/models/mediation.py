@@ -115,7 +115,7 @@ def fit_mediation(
         spec=spec,
         terms=model.terms,
         estimates=model.compute(moments.total[None], moments.before)[0],
-        draws=draws[sound],
+        draws=draws if sound.all() else draws[sound],
         n_boot=n_boot,
         draws_failed=int((~sound).sum()),
         interval=interval,
