@@ -9,7 +9,7 @@ import pandas as pd
 
 from ex_cx.errors import SpecError
 from ex_cx.reporting.numbers import count, equals, interval, label, number, split_unit
-from ex_cx.reporting.page import inline_svg, template, whole_page
+from ex_cx.reporting.page import SIGNS, VERDICTS, inline_svg, template, whole_page
 from ex_cx.reporting.plots import plot_forest
 from ex_cx.reporting.report import draw_figure
 from ex_cx.robustness.pooling import PooledResult, pool_estimates
@@ -17,6 +17,8 @@ from ex_cx.robustness.pooling import PooledResult, pool_estimates
 __all__ = ["render_index"]
 
 ALL, POOLED, NEXT = "all units", "segments pooled", "one more segment"
+FEW = 2
+"""Figures up to this many stand open; more of them are opened one by one."""
 
 
 def render_index(
@@ -27,42 +29,134 @@ def render_index(
     Parameters
     ----------
     head : study, title.
-    cards : one per run: name, notebook, segment, href, status (ok, unchanged, failed, not asked,
-        not started), reason, and for good ones report (their result.json) and labels (column ->
-        reader's name). Those not asked for or not started have a note, and current: is their
-        report of what decides it today?
+    cards : one per run: name, notebook, segment, variant (what else tells it from others of its
+        question), href, status (ok, unchanged, failed, not asked, not started), reason, and for
+        good ones report (their result.json) and labels (column -> reader's name). Those not asked
+        for or not started have a note, and current: is their report of what decides it today?
 
     Notes
     -----
-    Beside the runs' own estimates stand those of the segments of one column pooled, and where the
-    effect of one more segment is expected; see `pool_estimates`. The filter needs no script.
+    On top counts and failures; then each question with one line a run, and below it the runs' own
+    estimates side by side, with those of the segments of one column pooled, and where the effect
+    of one more segment is expected; see `pool_estimates`. Lines, figures and the filter open
+    without a script.
     """
     from markupsafe import Markup
 
     good = [card for card in cards if card["status"] in ("ok", "unchanged")]
     left = [card for card in cards if card["status"] in ("not asked", "not started")]
     there = [card for card in left if card["href"]]
+    failed = [card for card in cards if card["status"] == "failed"]
+    absent = [card for card in left if not card["href"]]
     filters = _filters([*good, *there])
+    figures = _forests([*good, *(card for card in there if card["current"])])
     body = template("index.html.j2").render(
         head=head,
         good=len(good),
         total=len(cards),
         dated=dated,
-        failed=[card for card in cards if card["status"] == "failed"],
-        reports=[{**card, **_glance(card), **_marks(card, filters)} for card in [*good, *there]],
+        tally=_tally(failed, [*good, *there], absent),
+        failed=_by_reason(failed, "reason"),
+        absent=_by_reason(absent, "note"),
+        groups=_groups([*good, *there], figures, filters),
         filters=filters,
-        absent=[card for card in left if not card["href"]],
-        forests=[
-            {**figure, **_numbers(figure, filters)}
-            for figure in _forests([*good, *(card for card in there if card["current"])])
-        ],
+        open=len(figures) <= FEW,
+        signs=SIGNS,
+        words=VERDICTS,
     )
     return whole_page(head["title"], Markup(body))
 
 
-def _glance(card: Mapping[str, Any]) -> dict[str, str]:
-    report = card["report"]
-    return {name: report[name] for name in ("title", "answer", "grade", "verdict")}
+def _tally(
+    failed: Sequence[Any], reports: Sequence[Mapping[str, Any]], absent: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """What there is how many of: failures, reports by verdict, stale ones, those without any."""
+    verdicts = [card["report"]["verdict"] for card in reports]
+    stale = sum(bool(card.get("note")) and not card["current"] for card in reports)
+    found = [("limits", "✕", "failed", len(failed))]
+    found += [(name, SIGNS[name], VERDICTS[name], verdicts.count(name)) for name in SIGNS]
+    found += [("", "", "of them stale", stale), ("", "", "without a report", len(absent))]
+    names = ("look", "sign", "what", "n")
+    return [dict(zip(names, one, strict=True)) for one in found if one[-1]]
+
+
+def _by_reason(cards: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Runs of one reason together, so that one cause is read once."""
+    reasons = dict.fromkeys(card[key] for card in cards)
+    return [{"reason": one, "runs": [c for c in cards if c[key] == one]} for one in reasons]
+
+
+def _groups(
+    cards: Sequence[Mapping[str, Any]],
+    figures: Sequence[Mapping[str, Any]],
+    filters: Sequence[Mapping[str, Any]],
+) -> list[dict[str, Any]]:
+    """Runs of one question: the first one's answer, a line for each, and their figures."""
+    parts = dict[tuple[Any, ...], list[Mapping[str, Any]]]()
+    for card in cards:
+        parts.setdefault(_question(card), []).append(card)
+    numbered = list(enumerate(figures, start=1))
+    found = []
+    for (notebook, title, *_), part in parts.items():
+        names = {card["name"] for card in part}
+        found.append(
+            {
+                "notebook": notebook,
+                "title": title,
+                "lead": part[0]["report"]["answer"],
+                "measure": _measure(part),
+                "runs": [{**_line(card), "marks": _marks([card], filters)} for card in part],
+                "marks": _marks(part, filters),
+                "figures": [{**f, "number": at} for at, f in numbered if f["run"] in names],
+            }
+        )
+    return found
+
+
+def _question(card: Mapping[str, Any]) -> tuple[Any, ...]:
+    about = [(row["outcome"], row["exposure"], row["term"]) for row in _headlines(card)[:1]]
+    return (card["notebook"], card["report"]["title"], *about)
+
+
+def _measure(cards: Sequence[Mapping[str, Any]]) -> str:
+    """What the numbers of these runs' lines are."""
+    rows = _headlines(cards[0])
+    if not rows:
+        return ""
+    labels, row = _labels(cards), rows[0]
+    what = _per_one_more(row, labels)
+    what += "" if row["term"] == row["exposure"] else f", {row['term'].replace('_', ' ')}"
+    return f"{what}; {100 * float(row['conf_level']):g} % intervals"
+
+
+def _per_one_more(row: Mapping[str, Any] | pd.Series, labels: Mapping[str, str]) -> str:
+    outcome, exposure = (label(str(row[kind]), labels) for kind in ("outcome", "exposure"))
+    return f"{outcome} per 1 more {exposure}"
+
+
+def _line(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A run at a glance: where, the number, the verdict; and what its line opens."""
+    report, rows = card["report"], _headlines(card)
+    estimate = span = ""
+    if rows:
+        low, high = rows[0]["conf_low"], rows[0]["conf_high"]
+        known = low is not None and high is not None
+        estimate = number(rows[0]["estimate"], (high - low) / 2 if known else None)
+        span = interval(low, high) if known else "no interval"
+    return {
+        **{name: report[name] for name in ("answer", "grade", "verdict")},
+        "name": card["name"],
+        "href": card["href"],
+        "where": _where(card),
+        "estimate": estimate,
+        "span": span,
+        "note": card.get("note", ""),
+        "stale": bool(card.get("note")) and not card["current"],
+    }
+
+
+def _where(card: Mapping[str, Any]) -> str:
+    return " · ".join(filter(None, [card["segment"] or ALL, card.get("variant")]))
 
 
 def _headlines(card: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -76,24 +170,30 @@ def _headlines(card: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _filters(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What can be filtered by: a kind, its values as stored, and as the reader knows them."""
-    labels = _labels(cards)
+    labels = {**_labels(cards), **VERDICTS}
     found = []
-    for kind in ("outcome", "exposure"):
-        values = list(dict.fromkeys(row[kind] for card in cards for row in _headlines(card)))
+    for kind in ("outcome", "exposure", "verdict"):
+        values = list(dict.fromkeys(one for card in cards for one in _values(card, kind)))
         names = [split_unit(label(str(value), labels))[0] for value in values]
         if len(values) > 1:
             found.append({"kind": kind, "values": values, "names": names})
     return found
 
 
-def _marks(card: Mapping[str, Any], filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The values of each filter that a run's answer is about, as their numbers."""
-    rows = _headlines(card)
-    return {"marks": {f["kind"]: _places(f, [row[f["kind"]] for row in rows]) for f in filters}}
+def _values(card: Mapping[str, Any], kind: str) -> list[Any]:
+    if kind == "verdict":
+        return [card["report"]["verdict"]]
+    return [row[kind] for row in _headlines(card)]
 
 
-def _numbers(figure: Mapping[str, Any], filters: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"marks": {f["kind"]: _places(f, [figure[f["kind"]]]) for f in filters}}
+def _marks(
+    cards: Sequence[Mapping[str, Any]], filters: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    """The values of each filter that the runs' answers are about, as their numbers."""
+    return {
+        f["kind"]: _places(f, [one for card in cards for one in _values(card, f["kind"])])
+        for f in filters
+    }
 
 
 def _places(chosen: Mapping[str, Any], values: Sequence[Any]) -> str:
@@ -106,9 +206,15 @@ def _labels(cards: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def _forests(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One forest per model, outcome, exposure and column of segments that two runs estimate."""
+    """One forest per question, variant and column of segments that two runs estimate."""
     rows = [
-        {**row, "run": card["name"], "where": card["segment"] or ALL, "column": _column(card)}
+        {
+            **row,
+            "run": card["name"],
+            "where": card["segment"] or ALL,
+            "column": _column(card),
+            "variant": card.get("variant", ""),
+        }
         for card in cards
         for row in _headlines(card)
     ]
@@ -116,14 +222,15 @@ def _forests(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return []
     frame = pd.DataFrame(rows)
     figures: list[dict[str, Any]] = []
-    alike = ["model", "outcome", "exposure", "term"]
-    for (model, outcome, exposure, _), part in frame.groupby(alike, sort=False, dropna=False):
+    alike = ["variant", "model", "outcome", "exposure", "term"]
+    for (variant, model, *_), part in frame.groupby(alike, sort=False, dropna=False):
         for column in dict.fromkeys(part.loc[part["column"] != "", "column"]):
             drawn = part[part["column"].isin(["", column])]
             if drawn["where"].nunique() < 2:
                 continue
-            figure = _forest(drawn, f"forest_{len(figures) + 1}", str(model), _labels(cards))
-            figures.append({**figure, "outcome": outcome, "exposure": exposure})
+            what = ", ".join(filter(None, [str(model).replace("_", " "), variant]))
+            figure = _forest(drawn, f"forest_{len(figures) + 1}", what, _labels(cards))
+            figures.append({**figure, "run": drawn["run"].iloc[0]})
     return figures
 
 
@@ -136,8 +243,7 @@ def _forest(part: pd.DataFrame, name: str, model: str, labels: Mapping[str, str]
     """The runs' estimates, and below them the pooled one and the prediction."""
     level = float(part["conf_level"].iloc[0])
     first = part.iloc[0]
-    exposure = label(str(first["exposure"]), labels)
-    what = f"{label(str(first['outcome']), labels)} per 1 more {exposure}"
+    what = _per_one_more(first, labels)
     pooled, said = _pooled(part, level)
     drawn = pd.concat([part, pooled.assign(term=first["term"])]) if len(pooled) else part
     ax = plot_forest(drawn, group="where", accent=POOLED, labels=labels, xlabel=what)
@@ -148,7 +254,7 @@ def _forest(part: pd.DataFrame, name: str, model: str, labels: Mapping[str, str]
     ax.set_xlim(max(left, low - most), min(right, high + most))
     cut = " It goes on beyond the frame." if (left, right) != ax.get_xlim() else ""
     caption = (
-        f"{model.replace('_', ' ').capitalize()}: {what}, estimated in each segment by itself; "
+        f"{model[:1].upper()}{model[1:]}: {what}, estimated in each segment by itself; "
         f"{100 * level:g} % intervals. {said}{cut}"
     )
     lines = [
@@ -157,7 +263,11 @@ def _forest(part: pd.DataFrame, name: str, model: str, labels: Mapping[str, str]
         for _, row in drawn.iterrows()
     ]
     figure = draw_figure(ax, name, caption=caption, alt=f"{caption} {'; '.join(lines)}.")
-    return {"svg": inline_svg(figure.svg, figure.alt), "caption": caption}
+    return {
+        "svg": inline_svg(figure.svg, figure.alt),
+        "caption": caption,
+        "pooled": next((line for line in lines if line.startswith(POOLED)), ""),
+    }
 
 
 def _rows_of(row: pd.Series) -> str:
@@ -169,7 +279,7 @@ def _pooled(part: pd.DataFrame, level: float) -> tuple[pd.DataFrame, str]:
     """Rows for the pooled estimate and the prediction, and what is said of them or why not."""
     segments = part[part["where"] != ALL].rename(columns={"where": "label"})
     try:
-        result = pool_estimates(segments.drop(columns=["column", "run"]))
+        result = pool_estimates(segments.drop(columns=["column", "run", "variant"]))
     except SpecError as error:
         return pd.DataFrame(), f"Segments are not pooled: {error}"
     tidy = result.tidy(level).assign(where=[POOLED, NEXT])

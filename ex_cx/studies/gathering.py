@@ -12,7 +12,7 @@ from ex_cx.errors import RunError
 from ex_cx.studies.claims import publishing_in
 from ex_cx.studies.layout import read_json, write_bytes, write_json, write_parquet, write_text
 from ex_cx.studies.manifest import file_sha256, package_sha256, run_key, versions
-from ex_cx.studies.plan import PlannedRun
+from ex_cx.studies.plan import PlannedRun, folder_name
 from ex_cx.studies.preparing import Prepared
 from ex_cx.studies.records import collect_results
 from ex_cx.studies.states import RunState, study_state
@@ -154,6 +154,7 @@ def _card(run: PlannedRun, state: RunState, ending: Ending, folder: Path) -> dic
         "name": run.name,
         "notebook": run.notebook.replace("_", " "),
         "segment": run.segment.replace("=", " "),
+        "variant": _variant(run),
         "status": status,
         "current": state.condition == "current",
         "reason": reason,
@@ -161,3 +162,10 @@ def _card(run: PlannedRun, state: RunState, ending: Ending, folder: Path) -> dic
         "href": f"{run.name}/report.html" if page.is_file() and report else "",
         "report": report,
     }
+
+
+def _variant(run: PlannedRun) -> str:
+    """The part of a run's name that says neither notebook, outcome, exposure nor segment."""
+    columns = (getattr(run.parameters, role, "") for role in ("outcome", "exposure"))
+    known = {run.notebook, *map(folder_name, (run.segment, *columns))}
+    return ", ".join(part for part in run.name.split("--") if part not in known)

@@ -143,13 +143,14 @@ def test_everything_is_read_without_a_script(visit, pages):
     for path in pages.values():
         page = visit(path, width=390, script=False)
         for summary in page.locator("summary").all():
-            if summary.is_visible():  # those within are reached once their own is open
+            closed = summary.evaluate("node => !node.parentElement.open")
+            if closed and summary.is_visible():  # those within are reached once their own is open
                 summary.click()
         hidden = page.evaluate(
             """() => {
                 const texts = 'main :is(p, td, th, dd, figcaption)';
                 return [...document.querySelectorAll(texts)].filter(node => node.textContent.trim()
-                    && !node.closest('.guards thead, .card, .notebook details')
+                    && !node.closest('.guards thead, .notebook details')
                     && !node.checkVisibility()).map(node => node.textContent.slice(0, 60));
             }"""
         )
@@ -213,3 +214,18 @@ def test_the_filter_of_the_index_is_told(visit, pages):
     assert 0 < shown < cards.count()
     told = page.locator("body > [role=status]").inner_text()
     assert told == f"{shown} of {cards.count()} reports shown."
+    questions = page.locator("main section")
+    empty = [one for one in questions.all() if not one.locator(".card:visible").count()]
+    assert 0 < len(empty) < questions.count()
+    assert not any(one.locator("h3").is_visible() for one in empty)
+
+
+def test_a_line_of_the_index_opens_by_keyboard_without_a_script(visit, pages):
+    page = visit(pages["index"], width=390, script=False)
+    line = page.locator(".reports > .card").last
+    answer = line.locator("details p").first
+    assert not answer.is_visible()
+    line.locator("a").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert answer.is_visible()

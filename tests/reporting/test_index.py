@@ -29,7 +29,7 @@ def card(report):
     return make
 
 
-def test_each_run_has_a_card_with_its_answer_and_grade(card, report):
+def test_each_run_has_a_line_that_holds_its_answer_and_grade(card, report):
     page = render_index(HEAD, [card("a"), card("b", "region North")], dated="2026-11-22")
     assert page.count(f"<p>{report.answer}</p>") == 2
     assert page.count(report.grade) == 2
@@ -102,10 +102,70 @@ def test_runs_are_filtered_by_outcome_without_a_script(card):
     other = shifted(card("b"), 0.0, outcome="cx_effort")
     page = render_index(HEAD, [card("a"), other])
     assert page.count("<script") == 1  # which only counts what the choice leaves
-    assert page.count('class="card" data-f1="1"') == 1
-    assert page.count('class="card" data-f1="2"') == 1
+    for value in ("1", "2"):  # the line, and the question whose only line it is
+        assert page.count(f'<li class="card" data-f1="{value}"') == 1
+        assert page.count(f'<section data-f1="{value}"') == 1
     assert '[data-f1]:not([data-f1~="2"])' in page
     assert "Show only some" not in render_index(HEAD, [card("a")])
+
+
+def lines(page, group: str) -> list[str]:
+    """Text of what `group` matches, without its markup."""
+    return [" ".join(re.sub("<[^>]+>", " ", found).split()) for found in re.findall(group, page)]
+
+
+def test_counts_stand_on_top_by_verdict_and_by_what_is_missing(card):
+    clear = card("c", "region South")
+    clear["report"]["verdict"] = "clear"
+    stale = card("d", "region East", "not asked") | {"note": "Stale: lag.", "current": False}
+    absent = card("e", "region West", "not started") | {"note": "Missing.", "href": ""}
+    failed = card("b", status="failed", reason="no")
+    page = render_index(HEAD, [card("a"), failed, clear, stale, absent])
+    top = re.search(r'<ul class="tally">(.*?)</ul>', page, re.DOTALL)[1]
+    counted = ["1 ✕ failed", "1 ● clear", "2 ■ limits the claim", "1 of them stale"]
+    assert card("a")["report"]["verdict"] == "limits"
+    assert lines(top, "(?s)<li.*?</li>") == [*counted, "1 without a report"]
+    assert page.index("tally") < page.index("<h2>Failed</h2>")
+    assert page.count('<span class="caution">stale</span>') == 1
+
+
+def test_a_line_says_where_how_much_and_with_what_verdict(card):
+    one = card("a", "region North")
+    row = next(row for row in one["report"]["results"] if row["headline"])
+    row |= {"estimate": -0.3137, "conf_low": -0.4237, "conf_high": -0.2037}
+    page = render_index(HEAD, [card("b"), one])
+    assert len(re.findall("<section", page)) == 1  # one question
+    line = lines(page, r"(?s)<li class=\"card\".*?<details>")[1]
+    assert line.startswith("region North −0.31 (−0.42 to −0.20) ")
+    assert "NPS (points) per 1 more Occupancy (%); 95 % intervals" in page
+
+
+def test_variants_of_one_question_are_told_apart_and_not_pooled_together(card):
+    def with_lag(cards, lag):
+        return [one | {"variant": f"lag-{lag}", "name": f"{one['name']}-{lag}"} for one in cards]
+
+    page = render_index(HEAD, [*with_lag(three(card), 0), *with_lag(three(card)[:2], 1)])
+    assert "region North · lag-0" in page
+    assert "region North · lag-1" in page
+    assert page.count("<figure") == 2
+    assert "Pooled: the 3 segments" in page
+    assert "Pooled: the 2 segments" in page
+
+
+def test_runs_that_failed_for_one_reason_are_told_together(card):
+    failed = [card(name, status="failed", reason="No rows.") for name in ("b", "c")]
+    page = render_index(HEAD, [card("a"), *failed, card("d", status="failed", reason="Other.")])
+    assert page.count("No rows.") == 1
+    assert page.count('<div class="card failed">') == 2
+
+
+def test_more_than_two_figures_are_opened_one_by_one(card):
+    some = three(card)
+    many = [one | {"variant": str(at)} for at in range(3) for one in three(card)]
+    assert render_index(HEAD, some).count("<details open>") == 1
+    page = render_index(HEAD, many)
+    assert page.count("<details open>") == 0
+    assert page.count("<summary>Side by side; segments pooled: ") == 3
 
 
 def test_one_run_alone_is_no_comparison(card):
