@@ -5,12 +5,12 @@ from __future__ import annotations
 import abc
 import html
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-__all__ = ["TIDY", "Result", "intervals_svg"]
+__all__ = ["TIDY", "Result", "intervals_svg", "sample_counts"]
 
 TIDY = (
     "term",
@@ -23,6 +23,36 @@ TIDY = (
     "conf_level",
 )
 """The columns of every `tidy()`, in this order; NaN where a quantity does not exist."""
+
+
+class _Sample(Protocol):
+    """What an answer that rests on a unit x period panel says of its rows."""
+
+    @property
+    def n_obs(self) -> int: ...
+    @property
+    def n_units(self) -> int: ...
+    @property
+    def n_periods(self) -> int: ...
+    @property
+    def n_clusters(self) -> int: ...
+    @property
+    def rows_in(self) -> int: ...
+    @property
+    def lost(self) -> Mapping[str, int]: ...
+
+
+def sample_counts(sample: _Sample) -> dict[str, Any]:
+    """The columns of a glance row that count rows used, and lost with the reason."""
+    return {
+        "n_obs": sample.n_obs,
+        "n_units": sample.n_units,
+        "n_periods": sample.n_periods,
+        "n_clusters": sample.n_clusters,
+        "rows_in": sample.rows_in,
+        "rows_lost": sum(sample.lost.values()),
+        "lost": "; ".join(f"{n} {reason}" for reason, n in sample.lost.items()),
+    }
 
 
 class Result(abc.ABC):

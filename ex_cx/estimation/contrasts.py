@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
 from ex_cx.estimation.inference import check_level, t_columns
 
-__all__ = ["JointTest", "band_quantile", "combine", "joint_test"]
+__all__ = ["JointTest", "band_quantile", "combine", "joint_test", "joint_test_table"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,13 @@ class JointTest:
     df_num: int
     df_den: float
     p_value: float
+
+
+def joint_test_table(tests: Mapping[str, JointTest | None]) -> pd.DataFrame:
+    """One row per test that there is: test, statistic, df_num, df_den, p_value."""
+    return pd.DataFrame(
+        [{"test": name, **asdict(test)} for name, test in tests.items() if test is not None]
+    )
 
 
 def combine(

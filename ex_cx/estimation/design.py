@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -78,6 +79,17 @@ class Design:
     def n_periods(self) -> int:
         """Periods that contribute rows."""
         return int(self.periods.max()) + 1
+
+    def counts(self) -> dict[str, Any]:
+        """What every result says of its rows: those used, and those lost with the reason."""
+        return {
+            "n_obs": self.n_obs,
+            "n_units": self.n_units,
+            "n_periods": self.n_periods,
+            "n_clusters": self.n_clusters,
+            "rows_in": self.rows_in,
+            "lost": self.lost,
+        }
 
     def moment_rows(self, absorb: Sequence[str], *, constant: bool = True) -> MomentRows:
         """The rows as `ClusterMoments` takes them; where nothing is absorbed, a `constant` is."""

@@ -10,7 +10,13 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import RankError, SpecError, some
-from ex_cx.estimation.contrasts import JointTest, band_quantile, combine, joint_test
+from ex_cx.estimation.contrasts import (
+    JointTest,
+    band_quantile,
+    combine,
+    joint_test,
+    joint_test_table,
+)
 from ex_cx.estimation.design import DesignTerm, term_values
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.regress import PanelResult, fit_panel
@@ -74,18 +80,8 @@ class CurveResult(Result):
 
     def tests(self) -> pd.DataFrame:
         """Two rows: is it a straight line, and is there any association? F, clusters less one."""
-        rows = {"straight line": self.linearity, "no association": self.association}
-        return pd.DataFrame(
-            [
-                {
-                    "test": name,
-                    "statistic": test.statistic,
-                    "df_num": test.df_num,
-                    "df_den": test.df_den,
-                    "p_value": test.p_value,
-                }
-                for name, test in rows.items()
-            ]
+        return joint_test_table(
+            {"straight line": self.linearity, "no association": self.association}
         )
 
     def curve(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import RankError, SpecError, some
-from ex_cx.estimation.contrasts import JointTest, combine, joint_test
+from ex_cx.estimation.contrasts import JointTest, combine, joint_test, joint_test_table
 from ex_cx.estimation.equation import fit_equation
 from ex_cx.estimation.inference import solve_equation
 from ex_cx.linkage.panel import Panel
@@ -89,20 +89,7 @@ class LagResult(Result):
 
     def tests(self) -> pd.DataFrame:
         """Joint tests: no lag matters; no lead does. F, denominator as the fit's t."""
-        tests = {"no lag": self.lag_test, "no lead": self.lead_test}
-        return pd.DataFrame(
-            [
-                {
-                    "test": name,
-                    "statistic": test.statistic,
-                    "df_num": test.df_num,
-                    "df_den": test.df_den,
-                    "p_value": test.p_value,
-                }
-                for name, test in tests.items()
-                if test is not None
-            ]
-        )
+        return joint_test_table({"no lag": self.lag_test, "no lead": self.lead_test})
 
     def glance(self) -> pd.DataFrame:
         """One row: the fit's, then exposure, lags, long-run sum, rows lost to lags, both tests."""

@@ -33,7 +33,7 @@ from ex_cx.models.mediation_rates_spec import (
     check_rate_mediation,
 )
 from ex_cx.models.rate_rows import RateRows
-from ex_cx.results import Result
+from ex_cx.results import Result, sample_counts
 
 __all__ = ["RateMediationResult", "RateMediationSpec", "fit_rate_mediation"]
 
@@ -122,13 +122,7 @@ class RateMediationResult(Result):
                 "mean_pct": self.mean_pct,
                 "n_boot": self.n_boot,
                 "draws_failed": self.draws_failed,
-                "n_obs": self.n_obs,
-                "n_units": self.n_units,
-                "n_periods": self.n_periods,
-                "n_clusters": self.n_clusters,
-                "rows_in": self.rows_in,
-                "rows_lost": sum(self.lost.values()),
-                "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
+                **sample_counts(self),
                 "convention": CONVENTION,
                 "warnings": "; ".join(self.warnings),
             }

@@ -24,7 +24,7 @@ from ex_cx.estimation.path_levels import (
     path_bands,
 )
 from ex_cx.models.mediation_spec import MediationSpec
-from ex_cx.results import Result
+from ex_cx.results import Result, sample_counts
 
 __all__ = ["MediationResult"]
 
@@ -258,13 +258,7 @@ class MediationResult(Result):
                 "interval": self.interval,
                 "n_boot": self.n_boot,
                 "draws_failed": self.draws_failed,
-                "n_obs": self.n_obs,
-                "n_units": self.n_units,
-                "n_periods": self.n_periods,
-                "n_clusters": self.n_clusters,
-                "rows_in": self.rows_in,
-                "rows_lost": sum(self.lost.values()),
-                "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
+                **sample_counts(self),
                 "convention": CONVENTIONS[self.interval],
                 "warnings": "; ".join(self.warnings),
             }

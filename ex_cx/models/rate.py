@@ -14,7 +14,7 @@ from ex_cx.estimation.logit import average_partial_effects, fit_logit
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.rate_rows import RateRows, rate_columns, rate_rows, rate_slopes
 from ex_cx.models.rate_spec import RateSpec, check_rate_spec
-from ex_cx.results import Result
+from ex_cx.results import Result, sample_counts
 
 __all__ = ["RateResult", "RateSpec", "fit_rate"]
 
@@ -90,13 +90,7 @@ class RateResult(Result):
                 "period_dummies": spec.periods,
                 "mean_pct": self.mean_pct,
                 "dispersion": self.dispersion,
-                "n_obs": self.n_obs,
-                "n_units": self.n_units,
-                "n_periods": self.n_periods,
-                "n_clusters": self.n_clusters,
-                "rows_in": self.rows_in,
-                "rows_lost": sum(self.lost.values()),
-                "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
+                **sample_counts(self),
                 "df_t": self.df_t,
                 "iterations": self.steps,
                 "convention": CONVENTION,

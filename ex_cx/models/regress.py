@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ from ex_cx.models.spec import (
     refuse_instruments,
     term_names,
 )
-from ex_cx.results import Result
+from ex_cx.results import Result, sample_counts
 
 __all__ = ["CompressedPanel", "PanelResult", "PanelSpec", "compress_panel", "fit_panel"]
 
@@ -103,13 +103,7 @@ class PanelResult(Result):
                 "estimator": self.spec.estimator,
                 "absorbed": _effects_in_words(self.spec),
                 "vcov": self.spec.vcov,
-                "n_obs": self.n_obs,
-                "n_units": self.n_units,
-                "n_periods": self.n_periods,
-                "n_clusters": self.n_clusters,
-                "rows_in": self.rows_in,
-                "rows_lost": sum(self.lost.values()),
-                "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
+                **sample_counts(self),
                 "r2": self.r2,
                 **instrumented,
                 "df_t": self.df_t,
@@ -194,7 +188,7 @@ def fit_panel(panel: Panel, spec: PanelSpec) -> PanelResult:
         convention=convention_in_words(spec, found.convention),
         warnings=(*told, *_warnings(panel, spec, design, equation), *filter(None, [found.warning])),
         first_stage=first,
-        **_counts(design),
+        **design.counts(),
     )
 
 
@@ -278,7 +272,7 @@ def _fit_cross_sections(panel: Panel, spec: PanelSpec) -> PanelResult:
     if unused:
         kept["period with too few units for its own cross-section"] = unused
     periods = len(found.by_period)
-    counts = _counts(design) | {"n_periods": periods, "n_obs": int(found.used.sum()), "lost": kept}
+    counts = design.counts() | {"n_periods": periods, "n_obs": int(found.used.sum()), "lost": kept}
     return PanelResult(
         spec=spec,
         terms=tuple(term_names(spec)),
@@ -298,17 +292,6 @@ def _fit_cross_sections(panel: Panel, spec: PanelSpec) -> PanelResult:
         ),
         **counts,
     )
-
-
-def _counts(design: Design) -> dict[str, Any]:
-    return {
-        "n_obs": design.n_obs,
-        "n_units": design.n_units,
-        "n_periods": design.n_periods,
-        "n_clusters": design.n_clusters,
-        "rows_in": design.rows_in,
-        "lost": design.lost,
-    }
 
 
 def _charges(panel: Panel, compressed: CompressedPanel) -> Rows:

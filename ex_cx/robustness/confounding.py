@@ -28,7 +28,7 @@ from ex_cx.estimation.inference import (
 from ex_cx.estimation.path_intervals import check_draws, short_of_draws
 from ex_cx.linkage.panel import Panel
 from ex_cx.models.mediation import MediationSpec
-from ex_cx.results import Result
+from ex_cx.results import Result, sample_counts
 from ex_cx.robustness.mediation_rows import MediationRows, mediation_rows
 
 __all__ = ["MediationSensitivity", "mediation_sensitivity"]
@@ -142,13 +142,7 @@ class MediationSensitivity(Result):
                 "absorbed": " + ".join(spec.absorb) or "constant",
                 "n_boot": self.n_boot,
                 "draws_failed": self.draws_failed,
-                "n_obs": self.n_obs,
-                "n_units": self.n_units,
-                "n_periods": self.n_periods,
-                "n_clusters": self.n_clusters,
-                "rows_in": self.rows_in,
-                "rows_lost": sum(self.lost.values()),
-                "lost": "; ".join(f"{n} {reason}" for reason, n in self.lost.items()),
+                **sample_counts(self),
                 "convention": (
                     "Imai, Keele and Yamamoto (2010), linear; one mediator at a time, the others "
                     "held in its error too; cluster bootstrap, expanded percentile intervals"
@@ -267,7 +261,7 @@ def mediation_sensitivity(
         n_boot=n_boot,
         draws_failed=int((~sound).sum()),
         factor=rows.factor(richest),
-        **rows.counts(),
+        **rows.design.counts(),
     )
 
 

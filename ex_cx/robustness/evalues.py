@@ -118,7 +118,7 @@ def mediational_e_values(
 
 
 def _check_same_rows(rows: MediationRows, result: MediationResult) -> None:
-    counts = rows.counts()
+    counts = rows.design.counts()
     other = [name for name, value in counts.items() if value != getattr(result, name)]
     if other:
         told = "; ".join(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -66,18 +65,6 @@ class MediationRows:
         """CR1 standard errors of an equation's coefficients."""
         vcov = sandwich(equation.bread, equation.scores)
         return np.asarray(np.sqrt(self.factor(len(path.regressors)) * np.diag(vcov)))
-
-    def counts(self) -> dict[str, Any]:
-        """The counts that every result shows."""
-        design = self.design
-        return {
-            "n_obs": design.n_obs,
-            "n_units": design.n_units,
-            "n_periods": design.n_periods,
-            "n_clusters": design.n_clusters,
-            "rows_in": design.rows_in,
-            "lost": design.lost,
-        }
 
 
 def mediation_rows(panel: Panel, spec: MediationSpec) -> MediationRows:
