@@ -99,18 +99,27 @@ def _groups(
     found = []
     for (notebook, title, *_), part in parts.items():
         names = {card["name"] for card in part}
+        told_apart = len({card.get("variant", "") for card in part}) > 1
         found.append(
             {
                 "notebook": notebook,
                 "title": title,
-                "lead": part[0]["report"]["answer"],
+                "lead": _lead(part[0]),
                 "measure": _measure(part),
-                "runs": [{**_line(card), "marks": _marks([card], filters)} for card in part],
+                "runs": [
+                    {**_line(card, told_apart), "marks": _marks([card], filters)} for card in part
+                ],
                 "marks": _marks(part, filters),
                 "figures": [{**f, "number": at} for at, f in numbered if f["run"] in names],
             }
         )
     return found
+
+
+def _lead(card: Mapping[str, Any]) -> str:
+    """A run's answer; of which units, unless it is all of them."""
+    where = f"{card['segment']}: " if card["segment"] else ""
+    return f"{where}{card['report']['answer']}"
 
 
 def _question(card: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -134,8 +143,9 @@ def _per_one_more(row: Mapping[str, Any] | pd.Series, labels: Mapping[str, str])
     return f"{outcome} per 1 more {exposure}"
 
 
-def _line(card: Mapping[str, Any]) -> dict[str, Any]:
+def _line(card: Mapping[str, Any], told_apart: bool) -> dict[str, Any]:
     """A run at a glance: where, the number, the verdict; and what its line opens."""
+    where = [card["segment"] or ALL, card.get("variant", "") if told_apart else ""]
     report, rows = card["report"], _headlines(card)
     estimate = span = ""
     if rows:
@@ -147,16 +157,12 @@ def _line(card: Mapping[str, Any]) -> dict[str, Any]:
         **{name: report[name] for name in ("answer", "grade", "verdict")},
         "name": card["name"],
         "href": card["href"],
-        "where": _where(card),
+        "where": " · ".join(filter(None, where)),
         "estimate": estimate,
         "span": span,
         "note": card.get("note", ""),
         "stale": bool(card.get("note")) and not card["current"],
     }
-
-
-def _where(card: Mapping[str, Any]) -> str:
-    return " · ".join(filter(None, [card["segment"] or ALL, card.get("variant")]))
 
 
 def _headlines(card: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -228,7 +234,7 @@ def _forests(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             drawn = part[part["column"].isin(["", column])]
             if drawn["where"].nunique() < 2:
                 continue
-            what = ", ".join(filter(None, [str(model).replace("_", " "), variant]))
+            what = ", ".join(filter(None, [str(model).replace("_", " "), str(variant)]))
             figure = _forest(drawn, f"forest_{len(figures) + 1}", what, _labels(cards))
             figures.append({**figure, "run": drawn["run"].iloc[0]})
     return figures

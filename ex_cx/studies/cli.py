@@ -151,7 +151,7 @@ def run(
             from ex_cx.studies.telling import planned_lines
 
             for line in planned_lines(
-                study, data_root, out, only=only, shard=shard, force=force, as_json=as_json
+                study, data_root, out, only=only, shard=shard, force=force, pdf=pdf, as_json=as_json
             ):
                 typer.echo(line)
             return

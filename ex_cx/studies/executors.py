@@ -63,8 +63,9 @@ def made_here(
             failed.set()
         events.put(Event(position=position, record=record))
 
+    executed = sum(not spec.only_pdf for spec in specs)
     with (
-        contextlib.nullcontext(warm) if warm else nursery_for(len(specs)) as nursery,
+        contextlib.nullcontext(warm) if warm else nursery_for(executed) as nursery,
         concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool,
     ):
         try:

@@ -23,6 +23,7 @@ from ex_cx.studies.layout import (
 from ex_cx.studies.manifest import (
     FileStamp,
     code_cells_sha256,
+    file_sha256,
     installed_sha256,
     package_sha256,
     versions,
@@ -52,6 +53,7 @@ class RunSpec:
     panel : the stored panel, and `files` what must not change while the run goes on.
     timeout : seconds that the run may take.
     pdf : also print the report, as report.pdf.
+    only_pdf : the report lies there and is current: it is printed, and nothing else is made.
     """
 
     run: str
@@ -63,6 +65,7 @@ class RunSpec:
     files: Mapping[Path, FileStamp]
     timeout: float | None = None
     pdf: bool = False
+    only_pdf: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +74,25 @@ class RunRecord:
 
     Attributes
     ----------
+    status : `printed` is a report that was there, with its PDF made anew.
     built : temporary folder; `publish_run` puts it in place.
     manifest : as it lies in that folder; `reason` is in it when the run failed.
+    seconds : time it took.
     """
 
     run: str
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "printed", "failed"]
     built: Path
     manifest: Mapping[str, Any]
+    seconds: float
 
 
 def make_run(
     spec: RunSpec, stop: threading.Event | None = None, nursery: Nursery | None = None
 ) -> RunRecord:
     """Execute a run's notebook, and lay out its report in a temporary folder of the study's.
+
+    With `only_pdf` no notebook is executed: the report that lies there is copied and printed.
 
     Parameters
     ----------
@@ -102,31 +110,41 @@ def make_run(
         try:
             _refuse_other_code(spec)
             _refuse_changes(spec)
-            manifest["peak_memory_bytes"] = _execute(spec, folder, stop, nursery)
-            manifest |= finish("ok", started)
-            _complete(spec, manifest, folder)
+            if spec.only_pdf:
+                manifest = _print_again(spec, folder)
+            else:
+                manifest["peak_memory_bytes"] = _execute(spec, folder, stop, nursery)
+                manifest |= finish("ok", started)
+                _complete(spec, manifest, folder)
         except Exception as error:
             manifest = dict(spec.manifest) | {"started": manifest["started"]}
             manifest |= finish("failed", started) | {"reason": _reason(error)}
             _keep_log(manifest, folder)
-            return RunRecord(run=spec.run, status="failed", built=folder, manifest=manifest)
+            return _record(spec, "failed", folder, manifest, started)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return RunRecord(run=spec.run, status="ok", built=folder, manifest=manifest)
+    return _record(spec, "printed" if spec.only_pdf else "ok", folder, manifest, started)
+
+
+def _record(
+    spec: RunSpec,
+    status: Literal["ok", "printed", "failed"],
+    built: Path,
+    manifest: Mapping[str, Any],
+    started: float,
+) -> RunRecord:
+    seconds = round(time.monotonic() - started, 2)
+    return RunRecord(run=spec.run, status=status, built=built, manifest=manifest, seconds=seconds)
 
 
 def record_failure(spec: RunSpec, reason: str) -> RunRecord:
     """The record of a run that was lost on the way, with a log that says so."""
-    folder = begin_building(spec.study_dir, spec.run)
-    manifest = (
-        dict(spec.manifest)
-        | {"started": now()}
-        | finish("failed", time.monotonic())
-        | {"reason": reason}
-    )
+    folder, started = begin_building(spec.study_dir, spec.run), time.monotonic()
+    manifest = dict(spec.manifest) | {"started": now()}
+    manifest |= finish("failed", started) | {"reason": reason}
     _keep_log(manifest, folder)
-    return RunRecord(run=spec.run, status="failed", built=folder, manifest=manifest)
+    return _record(spec, "failed", folder, manifest, started)
 
 
 def publish_run(record: RunRecord, final: Path) -> Path:
@@ -208,6 +226,21 @@ def _complete(spec: RunSpec, manifest: dict[str, Any], folder: Path) -> None:
     write_text(folder / "run.log", run_log(manifest, executed))
     write_text(folder / "report.html", render_page(folder, manifest, cells))
     _refuse_changes(spec)
+
+
+def _print_again(spec: RunSpec, folder: Path) -> dict[str, Any]:
+    """Copy the report that lies there, print it, and put the PDF on its record; the manifest."""
+    from ex_cx.reporting.page import notebook_body, render_page
+
+    shutil.copytree(spec.study_dir / spec.run, folder, dirs_exist_ok=True)
+    manifest = read_json(folder / "manifest.json") or {}
+    cells = notebook_body(folder / "notebook.ipynb")
+    print_page(render_page(folder, manifest, cells), folder / PDF)
+    outputs = {**manifest["outputs"], PDF: file_sha256(folder / PDF)}
+    manifest["outputs"] = dict(sorted(outputs.items()))
+    write_json(folder / "manifest.json", manifest)
+    write_text(folder / "report.html", render_page(folder, manifest, cells))
+    return manifest
 
 
 def _keep_log(manifest: Mapping[str, Any], folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Tally", "closing", "narration", "outcome_json", "short"]
 
+SECOND = 1.0
+"""Seconds between two looks at the clock, on a terminal."""
+
 
 class Tally:
-    """Counts of a batch, and the time it still needs."""
+    """Counts of a batch, and the time it still needs: what each took so far, for those waiting."""
 
     def __init__(self) -> None:
-        self.started = time.monotonic()
+        self.started = self.last = time.monotonic()
         self.total = self.running = self.done = self.failed = self.made = 0
 
     def add(self, progress: Progress) -> None:
@@ -31,16 +35,21 @@ class Tally:
         self.running -= 1
         self.failed += progress.outcome.status == "failed"
         self.done += progress.outcome.status in ("ok", "unchanged")
-        self.made += progress.outcome.status in ("ok", "failed")
+        if progress.outcome.status in ("ok", "failed") or progress.outcome.reason == "printed":
+            self.made += 1
+            self.last = time.monotonic()
 
     def line(self) -> str:
-        """`3 of 9 done, 2 running, 1 failed, about 1:20 left`."""
+        """`3 of 9 done, 2 running, 1 failed, about 1:20 left`; it counts down between runs."""
         told = f"{self.done} of {self.total} done, {self.running} running, {self.failed} failed"
         waiting = self.total - self.done - self.failed
         if not self.made or not waiting:
             return told
-        each = (time.monotonic() - self.started) / self.made
-        minutes, seconds = divmod(round(each * waiting), 60)
+        since = time.monotonic() - self.last
+        left = (self.last - self.started) / self.made * waiting - since
+        if left < 0:
+            return f"{told}, longer than the runs before"
+        minutes, seconds = divmod(round(left), 60)
         return f"{told}, about {minutes}:{seconds:02d} left"
 
 
@@ -60,17 +69,35 @@ def narration(file: IO[str]) -> Iterator[Callable[[Progress], None]]:
     with Bar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("linking the sources", total=None)
 
+        def draw() -> None:
+            done = tally.done + tally.failed
+            bar.update(task, total=tally.total, completed=done, description=tally.line())
+
         def show(progress: Progress) -> None:
             tally.add(progress)
-            bar.update(
-                task,
-                total=tally.total,
-                completed=tally.done + tally.failed,
-                description=tally.line(),
-            )
+            draw()
             _plain_line(progress, console.print)
 
-        yield show
+        with _ticking(lambda: draw() if tally.total else None):
+            yield show
+
+
+@contextlib.contextmanager
+def _ticking(act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` about every second from a thread of its own, until the block ends."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(SECOND):
+            act()
+
+    thread = threading.Thread(target=tick, name="ticking", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _write(file: IO[str], line: str) -> None:
@@ -87,7 +114,8 @@ def _plain_line(progress: Progress, write: Callable[[str], None]) -> None:
 
 def _state(outcome: RunOutcome) -> str:
     if outcome.status == "unchanged":
-        return "unchanged, skipped"
+        made = f"{outcome.reason} in {outcome.seconds:.1f} s" if outcome.reason else "skipped"
+        return f"unchanged, {made}"
     if outcome.status == "ok":
         return f"done in {outcome.seconds:.1f} s"
     if outcome.status == "not started":

@@ -19,8 +19,8 @@ from ex_cx.studies.making import RunRecord, RunSpec, publish_run
 from ex_cx.studies.manifest import FileStamp
 from ex_cx.studies.plan import PlannedRun
 from ex_cx.studies.preparing import Prepared, prepare_study, runs_asked, why_not_asked
-from ex_cx.studies.printing import PDF, find_browser
-from ex_cx.studies.states import run_state
+from ex_cx.studies.printing import find_browser
+from ex_cx.studies.states import run_state, why_not_printed
 from ex_cx.studies.study import LoadedStudy, load_study
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ class RunOutcome:
     ----------
     run : what was asked for.
     status : done now, found unchanged, failed, not asked for (`only`, `shard`) or not started
-        (after a failure, with `fail_fast`); `reason` says why.
+        (after a failure, with `fail_fast`); `reason` says why, or `printed` of an unchanged one
+        whose PDF was made now.
     seconds : time it took.
     folder : where its report lies; for a failure, where its notebook and log lie.
     """
@@ -131,7 +132,8 @@ def run_study(
     executor : where runs are made; None is here.
     fail_fast : after a failure no further run is started.
     timeout : seconds that one run may take.
-    pdf : also print each report, as report.pdf; a report without one is made again.
+    pdf : also print each report, as report.pdf; a current report without one, or with another than
+        was printed, is only printed.
     notify : called before and after each run, one call at a time.
 
     Raises
@@ -160,9 +162,14 @@ def run_study(
             stored = prepared.store(folder)
             files = {**prepared.files, stored.panel: FileStamp.of(stored.panel)}
             todo = [pair for pair in prepared.runs if pair[0].name in asked]
-            skip = set() if force else _current(folder, todo, pdf=pdf)
+            current = set() if force else _current(folder, todo)
+            skip = {name for name in current if not (pdf and why_not_printed(folder / name))}
             specs = [
-                replace(_spec(run, manifest, files, stored, timeout), pdf=pdf)
+                replace(
+                    _spec(run, manifest, files, stored, timeout),
+                    pdf=pdf,
+                    only_pdf=run.name in current,
+                )
                 for run, manifest in todo
                 if run.name not in skip
             ]
@@ -186,16 +193,10 @@ def _sure_to_run(loaded: LoadedStudy, folder: Path, force: bool) -> int:
     return len(study.notebooks) * max(len(study.roles.outcomes), 1) + len(study.runs)
 
 
-def _current(
-    folder: Path, todo: Sequence[tuple[PlannedRun, Mapping[str, Any]]], *, pdf: bool
-) -> set[str]:
-    """Names of the runs whose report is of all that decides it today; and printed, if `pdf`."""
+def _current(folder: Path, todo: Sequence[tuple[PlannedRun, Mapping[str, Any]]]) -> set[str]:
+    """Names of the runs whose report is of all that decides it today."""
     states = [run_state(folder / run.name, manifest) for run, manifest in todo]
-    return {
-        state.run
-        for state in states
-        if state.condition == "current" and (not pdf or (folder / state.run / PDF).is_file())
-    }
+    return {state.run for state in states if state.condition == "current"}
 
 
 def _spec(
@@ -271,12 +272,13 @@ def _run_all(
 
 
 def _put(run: PlannedRun, record: RunRecord, folder: Path) -> RunOutcome:
+    printed = record.status == "printed"
     return RunOutcome(
         run=run,
-        status=record.status,
-        seconds=record.manifest["wall_seconds"],
+        status="unchanged" if printed else record.status,  # type: ignore[arg-type]
+        seconds=record.seconds,
         folder=publish_run(record, folder / run.name),
-        reason=record.manifest.get("reason", ""),
+        reason="printed" if printed else record.manifest.get("reason", ""),
     )
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ex_cx.studies.layout import failed_folder, read_json
-from ex_cx.studies.manifest import differences
+from ex_cx.studies.manifest import differences, file_sha256
 from ex_cx.studies.preparing import Prepared
+from ex_cx.studies.printing import PDF
 
-__all__ = ["RunState", "run_state", "study_state", "unplanned"]
+__all__ = ["RunState", "run_state", "study_state", "unplanned", "why_not_printed"]
 
 PARTS = ("report.html", "result.json", "notebook.ipynb")
 """Files without which a report is not whole, besides its manifest."""
@@ -25,7 +26,8 @@ class RunState:
     Attributes
     ----------
     run : its name.
-    condition : `current`: a whole report of all that decides the result today. `stale`: a report
+    condition : `current`: a whole report of all that decides the result today; `why` tells of a PDF
+        beside it that is not its own. `stale`: a report
         of something else, see `why`. `failed`: the last attempt failed, see `why`; a last good
         report may lie beside it. `missing`: nothing there.
     folder : where its report lies or would lie.
@@ -62,7 +64,8 @@ def run_state(folder: Path, manifest: Mapping[str, Any]) -> RunState:
     mixed = stored is not None and "changed_meanwhile" in stored
     good = stored_well and not absent and not mixed
     if stored is not None and good and stored.get("key") == manifest["key"]:
-        return RunState(run=name, condition="current", folder=folder)
+        other = why_not_printed(folder) if (folder / PDF).is_file() else ""
+        return RunState(run=name, condition="current", folder=folder, why=(other,) if other else ())
     kept = failed_folder(folder)
     if kept.is_dir():
         failure = read_json(kept / "manifest.json") or {}
@@ -79,6 +82,16 @@ def run_state(folder: Path, manifest: Mapping[str, Any]) -> RunState:
     return RunState(
         run=name, condition="stale", folder=folder, why=tuple(why or ["its key differs"])
     )
+
+
+def why_not_printed(folder: Path) -> str:
+    """Why a report's PDF has to be made; empty, if the one on record lies there."""
+    recorded = ((read_json(folder / "manifest.json") or {}).get("outputs") or {}).get(PDF)
+    if not (folder / PDF).is_file():
+        return f"{PDF} is missing"
+    if file_sha256(folder / PDF) != recorded:
+        return f"{PDF} is not the one that was printed; --pdf makes it again"
+    return ""
 
 
 def study_state(prepared: Prepared, out: Path | str) -> list[RunState]:

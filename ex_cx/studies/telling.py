@@ -11,7 +11,7 @@ from ex_cx.studies.claims import parse_shard
 from ex_cx.studies.gathering import gather_study
 from ex_cx.studies.narration import short
 from ex_cx.studies.preparing import prepare_study, why_not_asked
-from ex_cx.studies.states import study_state, unplanned
+from ex_cx.studies.states import study_state, unplanned, why_not_printed
 
 __all__ = ["planned_lines", "status_lines"]
 
@@ -62,6 +62,7 @@ def planned_lines(
     only: str = "",
     shard: str = "",
     force: bool = False,
+    pdf: bool = False,
     as_json: bool = False,
 ) -> Iterator[str]:
     """What `run_study` would do with each run and why; or one JSON document.
@@ -84,6 +85,8 @@ def planned_lines(
         would = "run" if force or state.condition != "current" else "skip"
         if force and state.condition == "current":
             reason = "current, but --force"
+        elif pdf and state.condition == "current" and why_not_printed(state.folder):
+            would, reason = "print", f"current, but {why_not_printed(state.folder)}"
         if state.run in left:
             would, reason = "leave", f"{left[state.run]}; {reason}"
         found.append({**state.to_dict(), "would": would, "reason": reason})
@@ -92,4 +95,6 @@ def planned_lines(
         return
     for entry in found:
         yield f"{entry['would']:<5} {entry['run']}: {entry['reason']}"
-    yield f"{sum(e['would'] == 'run' for e in found)} of {len(found)} runs would run."
+    printed = sum(entry["would"] == "print" for entry in found)
+    told = f", {printed} would only be printed" if printed else ""
+    yield f"{sum(e['would'] == 'run' for e in found)} of {len(found)} runs would run{told}."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import RunError, SourceError, StudyError
-from ex_cx.studies import gathering, layout, making, preparing
+from ex_cx.studies import gathering, layout, making, narration, preparing
 from ex_cx.studies.kernels import execute_notebook
 from ex_cx.studies.narration import Tally
 from ex_cx.studies.preparing import prepare_study
@@ -267,3 +269,42 @@ def test_the_line_of_a_batch_counts_and_says_what_is_left():
         tally.add(Progress(position=1, total=4, run="a", outcome=ended))
     tally.add(begun)
     assert tally.line() == "1 of 4 done, 1 running, 1 failed, about 0:10 left"
+    tally.last, tally.started = tally.last - 3, tally.started - 3  # three seconds later
+    assert tally.line() == "1 of 4 done, 1 running, 1 failed, about 0:07 left"
+    tally.last, tally.started = tally.last - 9, tally.started - 9
+    assert tally.line() == "1 of 4 done, 1 running, 1 failed, longer than the runs before"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_time_left_ticks_on_a_terminal_between_two_runs(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setattr(narration, "SECOND", 0.02)
+    planned = PlannedRun(name="a", notebook="data_audit", segment="", given={}, parameters=None)
+    ended = RunOutcome(run=planned, status="ok", seconds=5.0, folder=Path())
+    told = Terminal()
+    with narration.narration(told) as notify:
+        notify(Progress(position=1, total=4, run="a"))
+        time.sleep(1.0)
+        notify(Progress(position=1, total=4, run="a", outcome=ended))
+        limit = time.monotonic() + 20
+        while "about 0:01 left" not in told.getvalue() and time.monotonic() < limit:
+            time.sleep(0.05)
+    assert "about 0:03 left" in told.getvalue()
+    assert "about 0:02 left" in told.getvalue()
+    assert "about 0:01 left" in told.getvalue()
+    assert not [thread for thread in threading.enumerate() if thread.name == "ticking"]
+
+
+def test_nothing_ticks_where_no_terminal_is(monkeypatch):
+    monkeypatch.setattr(narration, "SECOND", 0.01)
+    told = io.StringIO()
+    with narration.narration(told) as notify:
+        notify(Progress(position=1, total=4, run="a"))
+        time.sleep(0.1)
+        assert not [thread for thread in threading.enumerate() if thread.name == "ticking"]
+    assert told.getvalue() == ""
