@@ -29,6 +29,7 @@ __all__ = ["Figure", "Report", "Section", "Table", "draw_figure", "write_report_
 Verdict = Literal["clear", "caution", "limits"]
 
 PRINT_DPI = 300
+NO_LAYOUT: Any = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 SHOWN = "<!-- ex_cx report -->"
 """Marks a report shown in a notebook, which the page of a run need not repeat."""
 
@@ -170,6 +171,7 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
 @contextlib.contextmanager
 def _laid_out(figure: MplFigure) -> Iterator[None]:
     """Within: everything has its place, so that saving need not draw once more to find it."""
+    import matplotlib as mpl
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     engine = figure.get_layout_engine()
@@ -181,8 +183,9 @@ def _laid_out(figure: MplFigure) -> Iterator[None]:
         FigureCanvasSVG(figure)  # letters are measured as they will be drawn
         figure.set_dpi(FigureCanvasSVG.fixed_dpi)
         engine.execute(figure)
-        figure.set_layout_engine("none")
-        yield
+        with mpl.rc_context(NO_LAYOUT):  # None is no engine, where these do not say otherwise
+            figure.set_layout_engine(None)
+            yield
     finally:
         figure.set_layout_engine(engine)
         figure.set_dpi(dpi)
