@@ -13,7 +13,7 @@ from ex_cx.errors import PanelError, nearest, some
 from ex_cx.linkage.calendar import calendar_codes, regular_calendar
 from ex_cx.linkage.schema import MIN_N
 
-__all__ = ["Panel"]
+__all__ = ["Described", "Panel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
@@ -244,7 +244,7 @@ class Panel:
             }
         )
 
-    def describe(self) -> pd.DataFrame:
+    def describe(self) -> Described:
         """One row per numeric column: counts, mean, spread between and within units, range.
 
         Returns
@@ -267,7 +267,7 @@ class Panel:
             values = self.frame[name].to_numpy(dtype=float, na_value=np.nan)
             spread = _spread(values, self.unit_codes, self.period_codes, self._few_behind(name))
             rows.append({"column": name, **spread})
-        return pd.DataFrame(rows)
+        return Described(rows)
 
     def _few_behind(self, name: str) -> np.ndarray:
         """Rows in which fewer than five respondents are known to stand behind a column."""
@@ -279,9 +279,14 @@ class Panel:
         return self.frame[counts].to_numpy(dtype=float, na_value=np.nan) < MIN_N
 
     def _repr_html_(self) -> str:
-        return f"<p><strong>{html.escape(self.extent)}</strong></p>" + self.describe().to_html(
-            index=False, escape=True, float_format=lambda v: f"{v:.4g}"
-        )
+        return f"<p><strong>{html.escape(self.extent)}</strong></p>{self.describe()._repr_html_()}"
+
+
+class Described(pd.DataFrame):
+    """A frame that a notebook shows with four digits; what is made of it is a plain one."""
+
+    def _repr_html_(self) -> str:
+        return self.to_html(index=False, escape=True, na_rep="", float_format=lambda v: f"{v:.4g}")
 
 
 def _spread(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ex_cx.linkage.link import Linked
+from ex_cx.linkage.panel import Described
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.data import EMBEDDED, link_study
 from ex_cx.studies.parameters import base_columns
@@ -57,7 +58,7 @@ class Exploration:
         """The study's columns as `panel.describe()` has them; all columns if it names none."""
         found = self.linked.panel.describe().set_index("column")
         names = [name for name in self.columns if name in found.index] or list(found.index)
-        return found.loc[names].reset_index()
+        return Described(found.loc[names].reset_index())
 
     def figures(self) -> tuple[Figure, ...]:
         """Where the gaps are, and the course of the last column; needs matplotlib and seaborn."""
@@ -80,8 +81,7 @@ class Exploration:
             ("What varies, between units and within them", self.describe()),
         ]
         shown = "".join(
-            f"<p><strong>{title}</strong></p>"
-            + frame.to_html(index=False, escape=True, na_rep="", float_format=lambda v: f"{v:.4g}")
+            f"<p><strong>{title}</strong></p>{Described(frame)._repr_html_()}"
             for title, frame in tables
         )
         return (

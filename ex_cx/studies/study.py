@@ -149,6 +149,12 @@ class LoadedStudy:
 
         return explore(self, root)
 
+    def __repr__(self) -> str:
+        """One line; `.study` holds what the file says."""
+        data, study = self.study.data, self.study
+        sources = ", ".join(data.sources) or data.panel
+        return f"<LoadedStudy {study.study!r} of {sources}; .explore() looks at its data>"
+
     def refuse(self, complaints: Iterable[Complaint]) -> None:
         """Raise one StudyError with every complaint and its line; none, no error."""
         _refuse(self.document, list(complaints))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import StudyError
+from ex_cx.linkage.panel import Panel
 from ex_cx.studies.exploring import open_study
 
 STUDY = """
@@ -92,3 +93,16 @@ def test_a_study_that_is_none_is_refused(tmp_path):
     (tmp_path / "study.yaml").write_text(STUDY.replace("sold]", "solt]"), encoding="utf-8")
     with pytest.raises(StudyError, match=r"there is no column 'solt' in the data"):
         open_study(tmp_path / "study.yaml")
+
+
+def test_a_study_is_one_line_and_its_tables_have_four_digits(looked):
+    assert repr(looked.study) == (
+        "<LoadedStudy 'tiny' of people, sales; .explore() looks at its data>"
+    )
+    panel = looked.linked.panel
+    large = pd.DataFrame({**panel.frame, "pay": panel.frame["mood"] * 123456.789})
+    shown = Panel.from_frame(large, unit=panel.unit, period=panel.period).describe()
+    assert "e-0" not in shown._repr_html_()
+    assert "<th>0</th>" not in shown._repr_html_()
+    assert f"<td>{shown['sd'].iloc[0]:.4g}</td>" in shown._repr_html_()
+    assert type(shown[["column", "sd"]]) is pd.DataFrame

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 
+import nbformat
 import pytest
 
 from ex_cx.linkage.sources import shared_path
+from ex_cx.studies.kernels import execute_notebook
 from ex_cx.studies.parameters import NOTEBOOKS
 
 FORBIDDEN = (
@@ -90,3 +93,37 @@ def test_every_code_cell_is_followed_by_what_it_means(name):
 def test_the_last_cell_writes_the_report_when_there_is_a_run_folder(name):
     call = "write_report_parts(report, parameters.run_dir, png=parameters.png)"
     assert call in source(code_of(name)[-1])
+
+
+def test_a_notebook_is_valid_and_names_its_kernel(name):
+    book = nbformat.read(shared_path("notebooks", f"{name}.ipynb"), as_version=nbformat.NO_CONVERT)
+    nbformat.validate(book)
+    assert (book.nbformat, book.nbformat_minor >= 5) == (4, True)
+    assert book.metadata.kernelspec.name == "python3"
+    assert book.metadata.language_info.name == "python"
+
+
+SHOWN = {"text/plain", "text/html", "image/svg+xml", "image/png"}
+"""What JupyterLab and VS Code show by themselves, without a widget or an extension of ours."""
+
+
+def test_every_output_is_shown_by_any_front_end(name, tmp_path):
+    target = tmp_path / "executed.ipynb"
+    quick = {key: 99 for key in ("n_boot", "n_boot_checks") if key in NOTEBOOKS[name].model_fields}
+    execute_notebook(shared_path("notebooks", f"{name}.ipynb"), target, quick)
+    book = nbformat.read(target, as_version=4)
+    nbformat.validate(book)
+    assert "widgets" not in book.metadata
+    code = [cell for cell in book.cells if cell.cell_type == "code"]
+    outputs = [one for cell in code for one in cell.outputs]
+    assert {one.output_type for one in outputs} == {"execute_result"}  # no warning, nothing else
+    rich = 0
+    for one in outputs:
+        assert "text/plain" in one.data
+        assert set(one.data) <= SHOWN
+        markup = one.data.get("text/html", "")
+        assert not re.search(r"<(script|link|iframe)|https?://(?!www.w3.org)|\bon\w+=", markup)
+        assert "..." not in re.sub("<[^>]+>", " ", markup)  # a sentence that is cut
+        rich += bool(set(one.data) & {"text/html", "image/svg+xml"})
+    assert rich >= len(outputs) - 1
+    assert "<svg" in outputs[-1].data["text/html"]  # the report, with its figures
