@@ -11,7 +11,7 @@ import pandas as pd
 from ex_cx.models.curve import CurveResult
 from ex_cx.models.lags import LagResult
 from ex_cx.reporting.numbers import capital, count, equals, interval, label, number, split_unit
-from ex_cx.reporting.plots import axis_label, shorten
+from ex_cx.reporting.plots import axis_label, finish_axes
 from ex_cx.reporting.report import Figure, draw_figure
 from ex_cx.reporting.theme import ACCENT, GREY, INK, SOFT, WIDE, axes, style
 from ex_cx.reporting.wording import unit_words
@@ -51,11 +51,7 @@ def plot_curve(
         ax.plot(x, curve["difference"], color=ACCENT, linewidth=2.2)
         ax.plot([reference], [0], "o", color=INK, markersize=6, zorder=4)
         _strip(ax, x, curve["n_near"].to_numpy(float))
-        ax.grid(axis="y")
-        ax.tick_params(length=0)
-        ax.set_xlabel(shorten(xlabel, 80), parse_math=False)
-        ax.set_ylabel(shorten(ylabel, 46), parse_math=False)
-    return ax
+        return finish_axes(ax, xlabel, ylabel)
 
 
 def _strip(ax: Axes, x: np.ndarray, near: np.ndarray) -> None:
@@ -142,11 +138,7 @@ def plot_lags(
         lags = by_lag["lag"].tolist()
         ax.set_xticks(lags[:: -(-len(lags) // 12)])
         ax.legend(frameon=False, loc="best", labelcolor=SOFT)
-        ax.grid(axis="y")
-        ax.tick_params(length=0)
-        ax.set_xlabel(shorten(xlabel, 80), parse_math=False)
-        ax.set_ylabel(shorten(ylabel, 46), parse_math=False)
-    return ax
+        return finish_axes(ax, xlabel, ylabel)
 
 
 def draw_lags(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ex_cx.models.mediation_result import MediationResult
 from ex_cx.reporting.numbers import capital, count, interval, label, number
-from ex_cx.reporting.plots import axis_label, shorten
+from ex_cx.reporting.plots import axis_label, finish_axes
 from ex_cx.reporting.report import Figure, draw_figure
 from ex_cx.reporting.theme import ACCENT, INK, WIDE, axes, style
 
@@ -62,11 +62,7 @@ def plot_conditional_indirect(
             ):
                 ax.fill_between(x, rows[low], rows[high], color=ACCENT, alpha=alpha, linewidth=0)
             ax.plot(x, estimate, color=ACCENT, linewidth=2.2)
-        ax.grid(axis="y")
-        ax.tick_params(length=0)
-        ax.set_xlabel(shorten(xlabel, 80), parse_math=False)
-        ax.set_ylabel(shorten(ylabel, 46), parse_math=False)
-    return ax
+        return finish_axes(ax, xlabel, ylabel)
 
 
 def draw_conditional_indirect(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "finish_axes",
     "plot_coverage",
     "plot_forest",
     "plot_trajectories",
@@ -49,6 +50,15 @@ def room(text: str, most: int) -> int:
     """
     wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return most // 2 if wide else most
+
+
+def finish_axes(ax: Axes, xlabel: str, ylabel: str) -> Axes:
+    """Lines at the heights only, no ticks, and axes named in plain text, shortened where long."""
+    ax.grid(axis="y")
+    ax.tick_params(length=0)
+    ax.set_xlabel(shorten(xlabel, 80), parse_math=False)
+    ax.set_ylabel(shorten(ylabel, 46), parse_math=False)
+    return ax
 
 
 def shorten(text: object, most: int = 34) -> str:

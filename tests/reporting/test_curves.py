@@ -18,6 +18,7 @@ from ex_cx.models.regress import PanelSpec
 from ex_cx.reporting.curves import draw_curve, draw_lags, plot_curve, plot_lags
 from ex_cx.reporting.numbers import number
 from ex_cx.reporting.theme import ACCENT, GREY, INK
+from tests.reporting.drawing import inside
 
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from:UserWarning")
 SPEC = PanelSpec(outcome="y", exposures=("x",))
@@ -41,16 +42,6 @@ def curve(panel):
 @pytest.fixture(scope="module")
 def lags(panel):
     return fit_lags(panel, SPEC, "x", lags=range(-1, 3))
-
-
-def inside(ax, margin: float = 0.03) -> None:
-    figure = ax.get_figure()
-    figure.draw_without_rendering()
-    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert -margin <= drawn.x0, drawn
-    assert drawn.x1 <= width + margin, drawn
-    assert -margin <= drawn.y0, drawn
-    assert drawn.y1 <= height + margin, drawn
 
 
 def edges(collection) -> np.ndarray:

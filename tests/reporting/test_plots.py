@@ -25,6 +25,7 @@ from ex_cx.reporting.plots import (
 )
 from ex_cx.reporting.report import draw_figure
 from ex_cx.reporting.theme import ACCENT, GREY, themed
+from tests.reporting.drawing import inside
 
 # Letters that the font measured with lacks come from the reader's browser.
 pytestmark = pytest.mark.filterwarnings("ignore:Glyph .* missing from:UserWarning")
@@ -44,17 +45,6 @@ def three_ways(tidy_rows):
 
 def texts(svg: str) -> list[str]:
     return ["".join(node.itertext()) for node in ET.fromstring(svg).iter(f"{SVG}text")]
-
-
-def inside(ax, margin: float = 0.03) -> None:
-    """All that is drawn lies within the figure, to `margin` inches: nothing is cut off."""
-    figure = ax.get_figure()
-    figure.draw_without_rendering()
-    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert -margin <= drawn.x0, drawn
-    assert drawn.x1 <= width + margin, drawn
-    assert -margin <= drawn.y0, drawn
-    assert drawn.y1 <= height + margin, drawn
 
 
 def all_plots(three_ways, mediation_rows, text: str):

@@ -14,6 +14,7 @@ from ex_cx.reporting.sensitivity_plots import plot_robustness, plot_sensitivity
 from ex_cx.reporting.theme import ACCENT, INK
 from ex_cx.robustness.confounding import mediation_sensitivity
 from ex_cx.robustness.omitted import mediation_omitted_bounds
+from tests.reporting.drawing import inside
 
 
 @pytest.fixture(scope="module")
@@ -37,16 +38,6 @@ def sensitivity(panel):
 def texts(ax) -> str:
     written = [text.get_text() for text in ax.texts]
     return " | ".join([*written, ax.get_title(loc="left"), ax.get_ylabel(), ax.get_xlabel()])
-
-
-def inside(ax, margin: float = 0.03) -> None:
-    figure = ax.get_figure()
-    figure.draw_without_rendering()
-    drawn, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
-    assert -margin <= drawn.x0, drawn
-    assert drawn.x1 <= width + margin, drawn
-    assert -margin <= drawn.y0, drawn
-    assert drawn.y1 <= height + margin, drawn
 
 
 def test_curve_band_and_crossings_are_drawn_where_they_are(sensitivity):
