@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas as pd
 
+from ex_cx.linkage.audit import LinkAudit
 from ex_cx.models.curve import CurveResult
 from ex_cx.models.mediation import MediationResult
 from ex_cx.models.regress import PanelResult
 from ex_cx.reporting.figures import draw_forest, draw_paths, draw_scatter, slug
+from ex_cx.reporting.losses import clusters_fact, row_counts
 from ex_cx.reporting.mediation_levels import level_sections, sensitivity_sections
 from ex_cx.reporting.mediation_sections import (
     assumption_section,
@@ -41,7 +43,6 @@ from ex_cx.reporting.wording import (
     kind_of,
     other_errors,
     readable,
-    readable_text,
     row_of,
     words_of,
 )
@@ -82,6 +83,7 @@ def panel_report(
     segment: str = "",
     labels: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
+    audit: LinkAudit | None = None,
 ) -> Report:
     """The report of a panel regression; its first exposure is the headline.
 
@@ -97,6 +99,7 @@ def panel_report(
     segment : which units, for the head; empty: all.
     labels : column -> reader's name, ending on its unit in brackets.
     limits : what these data cannot show; said before what no such study can show.
+    audit : of the linkage; it tells which missing values were withheld.
     """
     names = labels or {}
     spec, term = result.spec, result.terms[0]
@@ -118,7 +121,7 @@ def panel_report(
     return Report(
         title=title or f"Does {words_of(spec.outcome, names)} move with {words_of(term, names)}?",
         eyebrow="Study report · panel regression" + (f" · {segment}" if segment else ""),
-        **_panel_head(comparison, result, kind, names),
+        **_panel_head(comparison, result, kind, names, audit),
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
         figures=(*forests[:1], *(() if curve else (scatter,))),
@@ -127,7 +130,7 @@ def panel_report(
         limits=(*limits, NOT_AN_EFFECT if kind in COMPARE_A_UNIT_WITH_ITSELF else UNITS_COMPARED),
         method=panel_method(result, comparison, names),
         results=answers.assign(headline=headline),
-        counts=_counts(result),
+        counts=row_counts(result),
         evidence=(
             *other_terms(forests[1:], tables[1:], result),
             *size_sections(sizes, change or {}, result, names),
@@ -150,6 +153,7 @@ def mediation_report(
     segment: str = "",
     labels: Mapping[str, str] | None = None,
     limits: Sequence[str] = (),
+    audit: LinkAudit | None = None,
 ) -> Report:
     """The report of a mediation.
 
@@ -157,7 +161,7 @@ def mediation_report(
     ----------
     result : from `fit_mediation`, of one exposure. guards : from `every_mediation_guard`.
     levels, sensitivity : from `levels_of_paths`, `sensitivity_of_paths`; None shows no such part.
-    title, segment, labels, limits : as in `panel_report`.
+    title, segment, labels, limits, audit : as in `panel_report`.
     """
     names = labels or {}
     spec, tidy = result.spec, result.tidy(conf_level)
@@ -183,14 +187,14 @@ def mediation_report(
         ),
         grade=words,
         verdict=verdict,  # type: ignore[arg-type]
-        facts=_mediation_facts(tidy, result, names),
+        facts=_mediation_facts(tidy, result, names, audit),
         figures=(draw_paths(result, conf_level=conf_level, labels=names),),
         tables=(effects_table(tidy, result, names),),
         guards=readable(guards, names),
         limits=(*limits, NO_MECHANISM),
         method=mediation_method(result, names),
         results=answers.assign(headline=answers["term"] == "indirect"),
-        counts=_counts(result),
+        counts=row_counts(result),
         evidence=(
             assumption_section(result, names),
             *step_sections(tidy, result.contrasts(conf_level), result, names),
@@ -234,7 +238,11 @@ def _claim(
 
 
 def _panel_head(
-    comparison: pd.DataFrame, result: PanelResult, kind: str, names: Mapping[str, str]
+    comparison: pd.DataFrame,
+    result: PanelResult,
+    kind: str,
+    names: Mapping[str, str],
+    audit: LinkAudit | None,
 ) -> dict[str, Any]:
     """On what, the sentence that answers, and three numbers."""
     term, outcome = result.terms[0], result.spec.outcome
@@ -242,7 +250,7 @@ def _panel_head(
         "meta": _meta(result, f"{label(outcome, names)} on {label(term, names)}", names),
         "answer": answer_panel(comparison, term=term, outcome=outcome, estimator=kind, labels=names)
         + jointly(result, term, names),
-        "facts": _panel_facts(comparison, term, kind, result, names),
+        "facts": _panel_facts(comparison, term, kind, result, names, audit),
     }
 
 
@@ -252,6 +260,7 @@ def _panel_facts(
     estimator: str,
     result: PanelResult,
     names: Mapping[str, str],
+    audit: LinkAudit | None,
 ) -> tuple[tuple[str, str], ...]:
     words = {
         "within": "change within a unit",
@@ -268,11 +277,14 @@ def _panel_facts(
             span = interval(row["conf_low"], row["conf_high"])
             what = words.get(name, name.replace("_", " "))
             facts.append((shown, f"{what}, per 1 more {label(term, names)} ({span})"))
-    return (*facts, _clusters(result, names))
+    return (*facts, clusters_fact(result, names, audit))
 
 
 def _mediation_facts(
-    tidy: pd.DataFrame, result: MediationResult, names: Mapping[str, str]
+    tidy: pd.DataFrame,
+    result: MediationResult,
+    names: Mapping[str, str],
+    audit: LinkAudit | None,
 ) -> tuple[tuple[str, str], ...]:
     rows = by_term(tidy)
     facts = []
@@ -285,20 +297,11 @@ def _mediation_facts(
         low, high = 100 * share["conf_low"], 100 * share["conf_high"]
         facts.append((f"{number(100 * share['estimate'], (high - low) / 2)} %", _share(low, high)))
         return tuple(facts)
-    return (*facts, _clusters(result, names))
+    return (*facts, clusters_fact(result, names, audit))
 
 
 def _share(low: float, high: float) -> str:
     return f"of the total runs through the mediators ({interval(low, high)})"
-
-
-def _clusters(result: PanelResult | MediationResult, names: Mapping[str, str]) -> tuple[str, str]:
-    lost = sum(result.lost.values())
-    why = "; ".join(
-        f"{count(n)} {readable_text(reason, names)}" for reason, n in result.lost.items()
-    )
-    text = f"clusters; {count(result.n_obs)} of {count(result.rows_in)} rows used"
-    return count(result.n_clusters), text + (f", {count(lost)} lost ({why})" if lost else "")
 
 
 def _panel_tables(
@@ -332,8 +335,3 @@ def _panel_tables(
 def _where(mask: pd.Series) -> tuple[int, ...]:
     """Positions at which `mask` is true."""
     return tuple(int(at) for at in mask.to_numpy().nonzero()[0])
-
-
-def _counts(result: PanelResult | MediationResult) -> dict[str, Any]:
-    lost = {f"rows lost: {reason}": int(n) for reason, n in result.lost.items()}
-    return {"rows in": int(result.rows_in), "rows used": int(result.n_obs), **lost}
