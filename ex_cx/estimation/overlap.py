@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ex_cx.errors import InferenceError
+from ex_cx.estimation.gaps import Gaps, find_gaps
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -136,6 +137,10 @@ class Overlap:
         return _packed_places(self._t)
 
     @cached_property
+    def _gaps(self) -> Gaps | None:
+        return find_gaps(*self._patterns, self._places)
+
+    @cached_property
     def _packed(self) -> np.ndarray:
         """Lower triangle of each cluster's C_g in LAPACK's packed order, shape (G, T(T+1)/2)."""
         patterns, held = self._patterns
@@ -167,13 +172,25 @@ class Overlap:
         """
         if self._is_diagonal:
             return _sweep_diagonal(weights @ self._masses, cross, sums)
-        return _sweep_full(weights @ self._packed, self._places, cross, sums)
+        if self._gaps is None:
+            return _sweep_full(weights @ self._packed, self._places, cross, sums)
+        mass = weights @ self._masses
+        swept, loose = self._gaps.sweep(self._gaps.total(weights), mass, cross, sums)
+        if loose.any():
+            packed = weights[loose] @ self._packed
+            swept[loose] = _sweep_full(packed, self._places, cross[loose], sums[loose])
+        return swept
 
     def sweep_without(self, left_out: slice, cross: np.ndarray, sums: np.ndarray) -> np.ndarray:
         """As `sweep`, for the clusters in `left_out` left out one at a time."""
+        mass = self._masses.sum(axis=0) - self._masses[left_out]
         if self._is_diagonal:
-            rest = self._masses.sum(axis=0) - self._masses[left_out]
-            return _sweep_diagonal(rest, cross, sums)
+            return _sweep_diagonal(mass, cross, sums)
+        if self._gaps is not None:
+            missed = self._gaps.total_without(left_out)
+            swept, loose = self._gaps.sweep(missed, mass, cross, sums)
+            if not loose.any():
+                return swept
         rest = self._packed.sum(axis=0) - self._packed[left_out]
         return _sweep_full(rest, self._places, cross, sums)
 

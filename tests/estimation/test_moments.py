@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from ex_cx.errors import InferenceError
+from ex_cx.estimation import gaps, overlap
 from ex_cx.estimation import moments as module
-from ex_cx.estimation import overlap
 from ex_cx.estimation.inference import solve_equation
 from ex_cx.estimation.moments import ClusterMoments, MomentRows
 
@@ -153,7 +153,7 @@ def test_totals_scores_and_rows_are_those_of_dummies(absorb, weighted, share):
     seed=st.integers(0, 100_000),
     absorb=st.sampled_from(EFFECTS),
     weighted=st.booleans(),
-    share=st.sampled_from([1.0, 0.8, 0.5]),
+    share=st.sampled_from([1.0, 0.95, 0.8, 0.5]),
     per=st.sampled_from([1, 2, 3]),
 )
 def test_draws_and_omissions_equal_dummies_on_the_rows(seed, absorb, weighted, share, per):
@@ -200,6 +200,47 @@ def test_sparse_and_dense_overlaps_are_the_same(monkeypatch):
         dense, sparse = found
         assert_allclose(sparse.total, dense.total, rtol=1e-12)
         assert sparse.period_rank == dense.period_rank == 11
+
+
+@pytest.mark.parametrize("per", [1, 3])
+def test_few_gaps_are_the_same_as_all_that_is_seen(monkeypatch, per):
+    absorb = ("unit", "period")
+    rows, *labels = _rows(absorb, n_units=150, n_periods=14, share=0.93, per=per, seed=3)
+    moments = ClusterMoments(rows)
+    assert moments._overlap._gaps is not None
+    monkeypatch.setattr(gaps, "MOST_PAIRS", 0.0)
+    whole = ClusterMoments(rows)
+    assert whole._overlap._gaps is None
+    counts = np.random.default_rng(5).multinomial(
+        whole.n_clusters, np.ones(whole.n_clusters) / whole.n_clusters, size=300
+    )
+    scale = whole.total.diagonal().max()
+    swept = moments.cross_products(counts)
+    assert_allclose(swept, whole.cross_products(counts), atol=1e-12 * scale)
+    assert_allclose(moments.leave_one_out(), whole.leave_one_out(), atol=1e-12 * scale)
+    assert_allclose(swept[0], _drawn(rows, absorb, *labels, counts[0]), atol=1e-11 * scale)
+
+
+def test_draws_that_miss_a_period_are_solved_otherwise():
+    # period 0 is seen by 5 of 40 units: as a whole the gaps are few, some draws hold none of them
+    absorb = ("unit", "period")
+    rows, unit, period, cluster = _rows(absorb, n_units=40, n_periods=14, share=1.0, per=1)
+    kept = (period > 0) | (unit < 5)
+    few = replace(
+        rows,
+        columns=tuple(column[kept] for column in rows.columns),
+        unit_starts=np.flatnonzero(np.diff(unit[kept], prepend=-1)),
+        cluster_starts=np.flatnonzero(np.diff(cluster[kept], prepend=-1)),
+        periods=period[kept],
+    )
+    moments = ClusterMoments(few)
+    assert moments._overlap._gaps is not None
+    counts = np.zeros((2, 40))
+    counts[0, 5:] = counts[1, :35] = 1.0
+    scale = moments.total.diagonal().max()
+    labels = unit[kept], period[kept], cluster[kept]
+    for swept, count in zip(moments.cross_products(counts), counts, strict=True):
+        assert_allclose(swept, _drawn(few, absorb, *labels, count), atol=1e-11 * scale)
 
 
 def test_a_chain_of_units_each_seen_twice():
