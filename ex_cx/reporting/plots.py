@@ -184,15 +184,11 @@ def plot_within_scatter(
     estimate : a tidy row (estimate, conf_low, conf_high, conf_level), in outcome units per unit of
         exposure: the slope drawn through the mean of the rows, with its interval.
     """
-    import seaborn as sns
-
     with style():
         ax = axes(ax, WIDE, 3.7)
         if estimate is not None and len(bins):
             _slope(ax, bins, estimate)
-        sns.scatterplot(
-            data=bins, x="exposure", y="outcome", color=GREY, s=46, linewidth=0, ax=ax, legend=False
-        )
+        ax.scatter(bins["exposure"], bins["outcome"], color=GREY, s=46, linewidth=0)
         ax.grid()
         ax.tick_params(length=0)
         ax.set_xlabel(shorten(xlabel, 80), parse_math=False)

@@ -26,8 +26,10 @@ __all__ = ["serve"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
 STACK = (
-    *("numpy", "pandas", "pyarrow.parquet", "pyarrow.pandas_compat", "scipy.special"),
-    *("scipy.stats", "matplotlib.pyplot", "matplotlib.backends.backend_svg", "seaborn"),
+    *("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.csvs"),
+    *("pandas.io.formats.string", "pandas.core.methods.to_dict", "pyarrow.parquet"),
+    *("pyarrow.pandas_compat", "pyarrow.vendored.version", "scipy.special", "scipy.optimize"),
+    *("scipy.sparse.csgraph", "matplotlib.pyplot", "matplotlib.backends.backend_svg"),
     *("pydantic", "ruamel.yaml", "jinja2", "latex2mathml.converter", "html.parser", "sqlite3"),
     *("IPython.extensions.storemagic", "IPython.core.logger", "ipykernel.kernelapp"),
     *("ipykernel.ipkernel", "ipykernel.debugger", "matplotlib_inline.backend_inline"),
