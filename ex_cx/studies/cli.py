@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ except ModuleNotFoundError:
     raise SystemExit(message) from None
 
 from ex_cx.errors import ExCxError
+from ex_cx.studies.threads import one_thread
 
 __all__ = ["app", "main"]
 
@@ -258,6 +260,7 @@ def doctor(out: Out = Path("runs")) -> None:
 
 def main() -> None:
     """Entry point of the `ex-cx` command."""
+    os.environ.update(one_thread())  # before anything imports numpy
     app()
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ex_cx.errors import RunError
 from ex_cx.studies.layout import is_alive
+from ex_cx.studies.threads import one_thread
 
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -137,14 +138,8 @@ def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: 
 
 
 def environment() -> dict[str, str]:
-    """What a kernel's environment has besides the runner's.
-
-    Matrix products take one thread each: runs side by side would fight for the processors, and
-    the rounding of sums depends on how they are shared out.
-    """
-    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    given = {name: os.environ.get(name, "1") for name in threads}
-    return {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **given}
+    """What a kernel's environment has besides the runner's."""
+    return {"PYDEVD_DISABLE_FILE_VALIDATION": "1", **one_thread()}
 
 
 def can_fork() -> bool:
