@@ -237,12 +237,16 @@ def _exporter() -> HTMLExporter:
     return exporter
 
 
+_SENTENCE = re.compile(r"<td>([^<]{41,})</td>")
+"""A cell of words, which is read from the left and may have several lines."""
+
+
 def _harmless(output: Any) -> None:
     """Make an output's HTML safe and its drawings pictures, in place."""
     data = output.get("data", {})
     if "text/html" in data:
         shown = "<p>The report above.</p>" if SHOWN in data["text/html"] else data["text/html"]
-        data["text/html"] = cleaned(shown)
+        data["text/html"] = _SENTENCE.sub(r'<td class="l"><span>\1</span></td>', cleaned(shown))
     if "image/svg+xml" in data:
         alt = output.get("metadata", {}).get("image/svg+xml", {}).get("alt", "")
         drawing = base64.b64encode(data.pop("image/svg+xml").encode()).decode()

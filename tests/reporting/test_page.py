@@ -199,6 +199,14 @@ def test_execute_results_survive(tmp_path):
     assert "plain" not in body
 
 
+def test_sentences_in_a_table_are_read_from_the_left_and_wrap(tmp_path):
+    said = "within units no association is shown, of 48"
+    body = executed(
+        tmp_path, cell("t", result(html=f"<table><tr><td>{said}</td><td>-1.79</td></tr></table>"))
+    )
+    assert f'<td class="l"><span>{said}</span></td><td>-1.79</td>' in body
+
+
 def test_code_is_folded_and_escaped(tmp_path):
     body = executed(tmp_path, cell("a < '</code><script>'"))
     assert "<details><summary>Code</summary>" in body
