@@ -180,6 +180,8 @@ def _filters(cards: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for kind in ("outcome", "exposure", "verdict"):
         values = list(dict.fromkeys(one for card in cards for one in _values(card, kind)))
+        if kind == "verdict":
+            values.sort(key=list(VERDICTS).index)
         names = [split_unit(label(str(value), labels))[0] for value in values]
         if len(values) > 1:
             found.append({"kind": kind, "values": values, "names": names})

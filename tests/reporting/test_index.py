@@ -135,7 +135,7 @@ def test_a_line_says_where_how_much_and_with_what_verdict(card):
     row |= {"estimate": -0.3137, "conf_low": -0.4237, "conf_high": -0.2037}
     page = render_index(HEAD, [card("b"), one])
     assert len(re.findall("<section", page)) == 1  # one question
-    line = lines(page, r"(?s)<li class=\"card\".*?<details>")[1]
+    line = lines(page, r"(?s)<li class=\"card\".*?<details")[1]
     assert line.startswith("region North −0.31 (−0.42 to −0.20) ")
     assert "NPS (points) per 1 more Occupancy (%); 95 % intervals" in page
 
