@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
-from ex_cx.linkage.parsing import as_text, parse_dates, to_numbers
+from ex_cx.linkage.parsing import as_text, is_text, parse_dates, to_numbers
 from ex_cx.linkage.schema import ColumnRule, TableSchema
-from ex_cx.linkage.wording import counted, some_rows
+from ex_cx.linkage.wording import counted, some_rows, written_like
 
 if TYPE_CHECKING:
     import pandera.pandas as pandera
@@ -26,17 +26,24 @@ REMEDY = {
 }
 
 
-def check_table(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
+def check_table(
+    frame: pd.DataFrame, schema: TableSchema, *, numbers: np.ndarray | None = None
+) -> pd.DataFrame:
     """The table with its columns as their rules say: numbers as floats, dates, text.
 
     Columns without a rule are passed on. A number written as text is a number here, a number in a
     text column is text. `frame` is not changed.
 
+    Parameters
+    ----------
+    numbers : shape (rows,), whole numbers that rise: what messages number the rows by. None: as in
+        a spreadsheet, the header being row 1. The index of the table counts alike, from 0.
+
     Raises
     ------
     SchemaError : once, with every problem found: a column that is not there; text or infinite
         values in a number column; values out of range, not allowed or missing; a repeated key.
-        Rows count as in a spreadsheet, the header being row 1.
+        Messages tell how wrong values are written and in which rows, never a value itself.
 
     >>> rules = TableSchema(name="answers", columns=(ColumnRule(name="score", low=0, high=10),))
     >>> check_table(pd.DataFrame({"score": ["7", "9"]}), rules)["score"].tolist()
@@ -44,22 +51,24 @@ def check_table(frame: pd.DataFrame, schema: TableSchema) -> pd.DataFrame:
     """
     _check_present(frame, schema)
     rows = frame.reset_index(drop=True)
+    at = np.arange(len(rows)) + 2 if numbers is None else numbers
     typed, problems = {}, []
     for rule in schema.columns:
         try:
-            typed[rule.name] = _typed(rows[rule.name], rule, schema.name)
+            typed[rule.name] = _typed(rows[rule.name], rule, schema.name, at)
         except SchemaError as error:
             problems.append(str(error).removeprefix(f"{schema.name!r}, column "))
     known = [rule for rule in schema.columns if rule.name in typed]
-    problems += _failures(rows, typed, known)
-    problems += _repeated_keys(rows, schema.key)
+    problems += _failures(rows, typed, known, at)
+    problems += _repeated_keys(rows, schema.key, at)
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise SchemaError(
             f"{schema.name!r} has {counted(len(problems), 'problem')} in "
             f"{counted(len(rows), 'row')}.\n{listed}"
         )
-    return rows.assign(**typed)
+    checked = rows.assign(**typed)
+    return checked if numbers is None else checked.set_axis(numbers - 2, axis=0)
 
 
 def _check_present(frame: pd.DataFrame, schema: TableSchema) -> None:
@@ -73,16 +82,16 @@ def _check_present(frame: pd.DataFrame, schema: TableSchema) -> None:
         )
 
 
-def _typed(column: pd.Series, rule: ColumnRule, table: str) -> pd.Series:
+def _typed(column: pd.Series, rule: ColumnRule, table: str, at: np.ndarray) -> pd.Series:
     if rule.kind == "number":
         return to_numbers(column)
     if rule.kind == "date":
-        return parse_dates(column, table=table)[0]
+        return parse_dates(column, table=table, rows=at)[0]
     return as_text(column)
 
 
 def _failures(
-    rows: pd.DataFrame, typed: dict[str, pd.Series], rules: Iterable[ColumnRule]
+    rows: pd.DataFrame, typed: dict[str, pd.Series], rules: Iterable[ColumnRule], at: np.ndarray
 ) -> list[str]:
     """One line per column and kind of failure, found by pandera in one lazy pass."""
     pandera = _pandera()
@@ -97,7 +106,7 @@ def _failures(
     except pandera.errors.SchemaErrors as errors:
         cases = errors.failure_cases
         return [
-            _line(rows[name], str(what), group["index"].to_numpy(dtype=np.int64))
+            _line(rows[name], str(what), group["index"].to_numpy(dtype=np.int64), at)
             for (name, what), group in cases.groupby(["column", "check"], sort=False)
         ]
     return []
@@ -148,27 +157,29 @@ def limits_in_words(rule: ColumnRule) -> str:
     return f"at least {low:g}" if high == np.inf else f"{low:g} to {high:g}"
 
 
-def _line(cells: pd.Series, what: str, index: np.ndarray) -> str:
+def _line(cells: pd.Series, what: str, index: np.ndarray, at: np.ndarray) -> str:
     index = np.sort(index)
+    wrong = cells.iloc[index].dropna()
     shown = (
-        "" if what == "are missing" else f"; first: {some(cells.iloc[index].astype(str).unique())}"
+        f"; written like {written_like(wrong.unique())}"
+        if len(wrong) and is_text(wrong) and what != "are infinite"
+        else ""
     )
     remedy = REMEDY.get(what, "Correct them, or state the range that is right.")
     return (
         f"{cells.name!r}: {len(index):,} of {len(cells):,} values {what} "
-        f"({some_rows(index + 2)}{shown}). {remedy}"
+        f"({some_rows(at[index])}{shown}). {remedy}"
     )
 
 
-def _repeated_keys(rows: pd.DataFrame, key: tuple[str, ...]) -> list[str]:
+def _repeated_keys(rows: pd.DataFrame, key: tuple[str, ...], at: np.ndarray) -> list[str]:
     if not key:
         return []
     repeated = np.flatnonzero(rows.duplicated(list(key)))
     if len(repeated) == 0:
         return []
-    first = ", ".join(str(rows[name].iloc[repeated[0]]) for name in key)
     line = (
         f"{' and '.join(map(repr, key))}: {len(repeated):,} of {len(rows):,} rows repeat a key "
-        f"already there ({some_rows(repeated + 2)}; first: {first!r}). Keep one row for each."
+        f"already there ({some_rows(at[repeated])}). Keep one row for each."
     )
     return [line]

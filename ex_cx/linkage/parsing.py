@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import SchemaError, SourceError, some
-from ex_cx.linkage.wording import counted, some_rows
+from ex_cx.errors import SchemaError, SourceError
+from ex_cx.linkage.wording import counted, some_rows, written_like
 
 __all__ = [
     "as_text",
@@ -165,17 +165,23 @@ def detect_decimal(cells: pd.DataFrame, table: str) -> str:
     if doubtful:
         name, example = doubtful[0]
         raise SourceError(
-            f"{table!r} has {counted(len(doubtful), 'column')} of numbers such as {example!r} "
-            f"({name!r}), where the comma may stand for the decimals or the thousands. State "
-            "decimal=',' or export the numbers without separators."
+            f"{table!r} has {counted(len(doubtful), 'column')} of numbers written like "
+            f"{written_like([example])} ({name!r}), where the comma may stand for the decimals or "
+            "the thousands. State decimal=',' or export the numbers without separators."
         )
     return "."
 
 
 def parse_dates(
-    column: pd.Series, date_format: str | None = None, *, table: str = "the table"
+    column: pd.Series,
+    date_format: str | None = None,
+    *,
+    table: str = "the table",
+    rows: np.ndarray | None = None,
 ) -> tuple[pd.Series, str]:
     """Dates (datetime64, clock time as written, zones dropped) and the form they were written in.
+
+    `table` and `rows` are what messages call the table and number its rows by; the first is row 2.
 
     Raises
     ------
@@ -198,11 +204,12 @@ def parse_dates(
         parsed, form = parse_distinct(distinct, column.name, table)
     wrong = parsed.isna().to_numpy()
     if wrong.any():
-        rows = np.flatnonzero(np.append(wrong, False)[codes]) + 2
+        hit = np.flatnonzero(np.append(wrong, False)[codes])
+        lines = hit + 2 if rows is None else rows[hit]
         raise SchemaError(
-            f"{table!r}, column {column.name!r}: {len(rows)} of {len(column)} values are not dates "
-            f"of the form {form} ({some_rows(rows)}; first: {some(distinct[wrong])}). Correct "
-            "them, or state `date_format`."
+            f"{table!r}, column {column.name!r}: {len(hit)} of {len(column)} values are not dates "
+            f"of the form {form} ({some_rows(lines)}; written like "
+            f"{written_like(distinct[wrong])}). Correct them, or state `date_format`."
         )
     values = np.append(parsed.to_numpy("datetime64[us]"), np.datetime64("NaT"))[codes]
     return pd.Series(values, index=column.index, name=column.name), form
@@ -263,8 +270,9 @@ def _day_or_month_first(text: pd.Series, name: object, table: str) -> str:
     )
     day, month = f"%d{mark}%m{mark}%Y", f"%m{mark}%d{mark}%Y"
     raise SchemaError(
-        f"{table!r}, column {name!r}: {counted(len(text), 'different date')} such as "
-        f"{text.dropna().iloc[0]!r}, {which}. State date_format={day!r} or {month!r}."
+        f"{table!r}, column {name!r}: {counted(len(text), 'different date')} written "
+        f"like {written_like(text.dropna().iloc[:1])}, {which}. State date_format={day!r} or "
+        f"{month!r}."
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import SchemaError, some
+from ex_cx.errors import SchemaError
 from ex_cx.linkage.parsing import parse_dates
 from ex_cx.linkage.schema import Frequency
 from ex_cx.linkage.wording import counted, some_rows
@@ -47,7 +47,7 @@ def period_positions(column: pd.Series, frequency: Frequency, *, table: str) -> 
 
     Raises
     ------
-    SchemaError : numbers that are not whole.
+    SchemaError : numbers that are not whole; their rows are those of the index, from 2 on.
 
     >>> dates = pd.Series(pd.to_datetime(["1970-02-28", "2024-01-01"]))
     >>> period_positions(dates, "month", table="calls").tolist()
@@ -65,10 +65,11 @@ def period_positions(column: pd.Series, frequency: Frequency, *, table: str) -> 
     broken = np.flatnonzero(values % 1 != 0)
     broken = broken[~np.isnan(values[broken])]
     if len(broken):
+        lines = column.index.to_numpy()[broken] + 2
         raise SchemaError(
             f"{table!r}, column {column.name!r}: {counted(len(broken), 'value')} of "
-            f"{len(values):,} are not whole numbers ({some_rows(broken + 2)}; first: "
-            f"{some(column.iloc[broken], 1)}). Correct them, or state another frequency."
+            f"{len(values):,} are not whole numbers ({some_rows(lines)}). Correct them, "
+            "or state another frequency."
         )
     return np.where(np.isnan(values), MISSING, np.nan_to_num(values).astype(np.int64))
 

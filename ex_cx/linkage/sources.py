@@ -73,14 +73,16 @@ class ReadReport:
 class TableRead:
     """A table and the report of how it was read. Its row 2 is the first below the header.
 
-    With a mapping, `coercions` (column, coercion, values, of) says what was done to how many
-    values, and `lost` how many rows of the file were left out for which reason.
+    With a mapping, `coercions` (column, coercion, values, of) tells how many values it changed how,
+    `lost` how many rows were left out why, `rows` where in the file the others are, shape (rows,).
     """
 
     frame: pd.DataFrame
     report: ReadReport
     coercions: pd.DataFrame = field(default_factory=pd.DataFrame)
     lost: tuple[tuple[str, int], ...] = ()
+    rows: np.ndarray | None = None
+    hashed: tuple[str, ...] = ()  # columns whose identifiers are keyed hashes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -264,6 +266,7 @@ def _read_mapped(file: Path, content: bytes, rules: TableMapping) -> TableRead:
         ),
         coercions=made.coercions,
         lost=made.lost,
+        rows=made.rows,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import SchemaError, nearest, some
+from ex_cx.errors import SchemaError
 from ex_cx.linkage.metrics import (
     AttritionConvention,
     Estimate,
@@ -25,7 +25,7 @@ from ex_cx.linkage.metrics import (
 )
 from ex_cx.linkage.scales import score_scale
 from ex_cx.linkage.schema import MIN_N
-from ex_cx.linkage.wording import counted
+from ex_cx.linkage.wording import almost_there, counted
 
 __all__ = [
     "attrition_by_type",
@@ -153,10 +153,10 @@ def _days(dates: Dates, name: str) -> np.ndarray:
     """Days since 1970; NaN where there is no date."""
     try:
         when = pd.Series(pd.to_datetime(pd.Series(list(dates)), format="ISO8601"))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError):  # their text quotes the values
         raise SchemaError(
             f"`{name}` holds values that are no dates such as 2024-03-31. Correct them."
-        ) from error
+        ) from None
     days = when.to_numpy("datetime64[D]")
     return np.where(np.isnat(days), np.nan, days.astype(np.int64).astype(float))
 
@@ -170,7 +170,8 @@ def _of_kinds(kinds: Sequence[Any] | pd.Series | None, wanted: Sequence[str], n:
     for kind in wanted:
         if kind not in seen:
             raise SchemaError(
-                f"No exit is of the kind {kind!r}.{nearest(kind, seen)} There are {some(seen, 6)}."
+                f"No exit is of the kind {kind!r}.{almost_there(kind, seen)} There are "
+                f"{counted(len(seen), 'kind')}."
             )
     return column.isin(list(wanted)).to_numpy()
 

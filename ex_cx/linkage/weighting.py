@@ -20,7 +20,7 @@ import pandas as pd
 from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.metrics import Estimate, Numbers
 from ex_cx.linkage.schema import MIN_N
-from ex_cx.linkage.wording import counted
+from ex_cx.linkage.wording import counted, written_like
 
 __all__ = ["RakedWeights", "rake_weights", "weighted_mean"]
 
@@ -191,7 +191,7 @@ def _coded(frame: pd.DataFrame, name: str, known: pd.Series, min_n: int) -> np.n
         raise SchemaError(
             f"The margin {name!r} knows no count for "
             f"{counted(len(strange), 'category', 'categories')} of the respondents "
-            f"({some(strange)}).{nearest(strange[0], known.index)} Add the people asked."
+            f"(written like {written_like(strange)}). Add the people asked."
         )
     few = int((np.bincount(codes, minlength=len(known)) < min_n).sum())
     if few:

@@ -151,10 +151,10 @@ def same_refusal(rows: pd.DataFrame, spec: SourceSpec, opened: Callable, **optio
         with pytest.raises((SchemaError, LinkError)) as caught:
             measure_source(table, spec, "s", **options)
         told.append((caught.type, str(caught.value)))
-    numbered = r"\((?:rows? [\d, ]+(?: and [\d,]+ more)?; )?first: "
-    plain = re.sub(numbered, "(", told[1][1])
+    numbered = r" \(rows? [\d, ]+(?: and [\d,]+ more)?\)"
+    plain = re.sub(r"\(rows? [\d, ]+(?: and [\d,]+ more)?; ", "(", told[1][1])
     assert told[0][0] is told[1][0]
-    assert re.sub(r"\(such as ", "(", told[0][1]) == plain
+    assert told[0][1] == re.sub(numbered, "", plain)
     return told[0][1]
 
 
@@ -166,7 +166,7 @@ def test_answers_out_of_range_are_refused_alike(opened):
     rows.loc[9, "staffed"] = -1.0
     text = same_refusal(rows, contact_spec(), opened)
     assert text.splitlines()[0] == "'s' has 4 problems in 4,000 rows."
-    assert "- 'staffed': 1 of 4,000 values are not at least 0 (such as '-1.0')." in text
+    assert "- 'staffed': 1 of 4,000 values are not at least 0. " in text
 
 
 def test_answers_that_are_no_whole_numbers(opened):

@@ -85,7 +85,7 @@ def test_money_thousands_and_decimal_commas():
 
 
 def test_a_comma_that_does_not_part_thousands_is_not_taken_for_one():
-    with pytest.raises(SchemaError, match=r"1 value of 2: not a number \('1,5'; row 3\)"):
+    with pytest.raises(SchemaError, match=r"1 value of 2: not a number \(row 3; written like '9,9'\)"):
         one(text("1,000", "1,5"), thousands=",")
 
 
@@ -164,7 +164,7 @@ def test_unknown_choices_are_named_counted_and_told_with_their_rows():
     assert str(caught.value) == (
         "'the export' does not fit its mapping in 1 way. Correct the file or the mapping; "
         "`invalid: missing` makes such values missing and counts them.\n"
-        "- 'y': 3 values of 4: not among the choices ('Agreed', '4'; rows 3, 4, 5)."
+        "- 'y': 3 values of 4: not among the choices (rows 3, 4, 5; written like 'a', '9')."
     )
     found, done = one(text("Agree", "Agreed", "Agreed", "4"), choices=AGREE, invalid="missing")
     assert_allclose(found, [3, np.nan, np.nan, np.nan])
@@ -174,7 +174,7 @@ def test_unknown_choices_are_named_counted_and_told_with_their_rows():
 def test_a_cell_that_holds_a_comment_is_cut_short_in_messages():
     with pytest.raises(SchemaError) as caught:
         one(text("My manager " * 20), choices=AGREE)
-    assert "My manager My manager My manager My man…" in str(caught.value)
+    assert "(row 2; written like 'a a a a a a a a a a a a ...')" in str(caught.value)
     assert len(str(caught.value)) < 300
 
 
@@ -191,7 +191,7 @@ def test_a_scale_with_words_at_its_ends():
         7,
         10,
     ]
-    with pytest.raises(SchemaError, match=r"not among the choices \('11'"):
+    with pytest.raises(SchemaError, match=r"not among the choices \(row 2; written like '99'"):
         one(text("11"), scale="nps", choices=ends)
 
 
@@ -260,10 +260,10 @@ def test_the_repeated_and_the_skipped_hour_are_refused_until_a_rule_is_stated():
     with pytest.raises(SchemaError) as caught:
         one(text("2024-11-03 01:30", "2024-11-03 02:00"), YORK, kind="time")
     assert (
-        "'y': 1 time that the clock of America/New_York shows twice ('2024-11-03 01:30'; row 2). "
+        "'y': 1 time that the clock of America/New_York shows twice (row 2). "
         "State `times: repeated` as `first`, `second`, `in_order` or `lose`."
     ) in str(caught.value)
-    with pytest.raises(SchemaError, match=r"never shows \('2024-03-10 02:30'; row 2\)"):
+    with pytest.raises(SchemaError, match=r"never shows \(row 2\)"):
         one(text("2024-03-10 02:30"), YORK, kind="time")
 
 
@@ -365,14 +365,14 @@ def test_mere_dates_are_the_same_in_every_zone():
     rules = TimeRules(zone="Europe/London", to="America/New_York")
     assert one(text("2024-07-01"), rules, kind="time")[0].dt.day.tolist() == [1]
     assert one(text("07012024"), rules, format="%m%d%Y")[0].dt.day.tolist() == [1]
-    with pytest.raises(SchemaError, match=r"without a time of day \('2024-07-02'; row 3\)"):
+    with pytest.raises(SchemaError, match=r"without a time of day \(row 3; written like '9999-99-99'\)"):
         one(text("2024-07-01 09:00", "2024-07-02"), rules, kind="time")
     local, _ = one(text("2024-07-01 00:00"), rules, kind="time", local=True)
     assert local.dt.day.tolist() == [1]
 
 
 def test_dates_that_are_none_or_could_be_two():
-    with pytest.raises(SchemaError, match=r"1 value of 3: not a time .*\('soon'; row 4\)"):
+    with pytest.raises(SchemaError, match=r"1 value of 3: not a time .*\(row 4; written like 'a'\)"):
         one(text("2024-07-01", "2024-07-02", "soon"), kind="time")
     found, done = one(text("2024-07-01", "2024-07-01", "soon"), kind="time", invalid="missing")
     assert found.isna().tolist() == [False, False, True]
@@ -437,7 +437,7 @@ def test_rows_are_numbered_as_in_the_file(tmp_path):
         columns={"x": ColumnMapping(kind="number")},
         file=FileForm(above_header=1, below_header=1, delimiter=","),
     )
-    with pytest.raises(SchemaError, match="'two'; row 5"):
+    with pytest.raises(SchemaError, match="row 5; written like 'a'"):
         read_table(tmp_path / "t.csv", mapping=mapping)
     with pytest.raises(SourceError, match="has no 9 lines above a header"):
         read_table(tmp_path / "t.csv", mapping=replace(mapping, file=FileForm(above_header=9)))

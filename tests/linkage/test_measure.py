@@ -161,9 +161,9 @@ def test_infinite_and_impossible_answers_stop_with_their_rows():
         measure_source(frame, survey(), "customers")
     assert str(caught.value).splitlines() == [
         "'customers' has 2 problems in 18 rows.",
-        "- 'score': 1 of 18 values are infinite (row 2; first: 'inf'). Correct or blank them.",
+        "- 'score': 1 of 18 values are infinite (row 2). Correct or blank them.",
         (
-            "- 'effort': 1 of 18 values are not 1 to 5 (row 3; first: '7.0'). Correct them, or "
+            "- 'effort': 1 of 18 values are not 1 to 5 (row 3). Correct them, or "
             "state the"
             " range that is right."
         ),
@@ -180,9 +180,8 @@ def test_a_misspelt_answer_that_counts_as_yes_is_told():
     with pytest.raises(SchemaError) as caught:
         measure_source(answers(("A", "2024-01-05", 6)), spec, "s")
     assert str(caught.value) == (
-        "`positive` lists 'Yes', which is none of the 2 values of 'resolved' ('no', 'yes'). Did "
-        "you "
-        "mean 'yes'? Correct the list."
+        "`positive` lists 'Yes', which is none of the 2 values of 'resolved' (written like "
+        "'a'). One of them is almost the same; look at the spelling. Correct the list."
     )
 
 
@@ -255,7 +254,7 @@ def test_text_in_a_numeric_column_is_an_error():
     assert str(caught.value).splitlines() == [
         "'ready' has 1 problem in 2 rows.",
         (
-            "- 'score': 1 of 2 values are not numbers (row 3; first: 'N<15'). Correct them, or "
+            "- 'score': 1 of 2 values are not numbers (row 3; written like 'a<99'). Correct them, or "
             "list the"
             " marker of missing values under `missing`."
         ),
@@ -267,7 +266,7 @@ def test_years_are_whole_numbers():
     with pytest.raises(SchemaError) as caught:
         measure_source(frame, READY, "ready")
     assert str(caught.value) == (
-        "'ready', column 'year': 1 value of 2 are not whole numbers (row 3; first: '2020.5'). "
+        "'ready', column 'year': 1 value of 2 are not whole numbers (row 3). "
         "Correct them, or state another frequency."
     )
 

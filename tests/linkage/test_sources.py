@@ -247,7 +247,7 @@ BAD_FILES = [
         "a.csv",
         "unit;x\nA;1,500\n",
         (
-            "'a.csv' has 1 column of numbers such as '1,500' ('x'), where the comma may stand for "
+            "'a.csv' has 1 column of numbers written like '9,999' ('x'), where the comma may stand for "
             "the "
             "decimals or the thousands. State decimal=',' or export the numbers without separators."
         ),
@@ -296,17 +296,17 @@ def test_what_only_claims_to_be_excel_or_parquet(write):
 
 def test_ambiguous_and_broken_dates(write):
     assert message(SchemaError, write("a.csv", "d\n03/04/2024\n05/06/2024\n"), dates=["d"]) == (
-        "'a.csv', column 'd': 2 different dates such as '03/04/2024', which may have the day or "
+        "'a.csv', column 'd': 2 different dates written like '99/99/9999', which may have the day or "
         "the month first. State date_format='%d/%m/%Y' or '%m/%d/%Y'."
     )
     assert message(SchemaError, write("a.csv", "d\n13/04/2024\n05/16/2024\n"), dates=["d"]) == (
-        "'a.csv', column 'd': 2 different dates such as '13/04/2024', some with the day first and "
+        "'a.csv', column 'd': 2 different dates written like '99/99/9999', some with the day first and "
         "some with the month first. State date_format='%d/%m/%Y' or '%m/%d/%Y'."
     )
     content = "d\n2024-01-01\n2024-02-30\nsoon\n2024-01-02\n"
     assert message(SchemaError, write("a.csv", content), dates=["d"]) == (
         "'a.csv', column 'd': 2 of 4 values are not dates of the form 2024-03-31 (rows 3, 4; "
-        "first: '2024-02-30', 'soon'). Correct them, or state `date_format`."
+        "written like '9999-99-99', 'a'). Correct them, or state `date_format`."
     )
 
 
@@ -325,7 +325,7 @@ def test_shared_files_are_found_and_a_wrong_one_is_told():
 
 def test_a_quotation_that_swallows_the_file_is_told(write):
     text = message(SourceError, write("a.csv", 'x,y\n1,"2\n' + "3,4\n" * 9_000_000))
-    assert text.startswith("'a.csv' cannot be read as comma-separated text (")
+    assert text.startswith("'a.csv' cannot be read as comma-separated text")
     assert text.endswith("Look for an opening quotation mark without its end.")
 
 

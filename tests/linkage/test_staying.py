@@ -155,7 +155,7 @@ LEFT = pd.Series(pd.to_datetime(["2024-02-01"] * 6))
             lambda: employee_retention(
                 HIRED, LEFT, **YEAR, kinds=["voluntary"] * 6, counted_kinds=["voluntry"]
             ),
-            r"No exit is of the kind 'voluntry'\. Did you mean 'voluntary'\?",
+            r"No exit is of the kind 'voluntry'\. One of them is almost the same",
         ),
         (
             lambda: cohort_retention(

@@ -27,6 +27,7 @@ class MappedTable:
     ----------
     frame : the columns that the mapping names, in its order; rows that are left out are gone.
     coercions : column, coercion, values, of: what was done to how many of how many values.
+    rows : shape (rows,), the number in the file of the row that each row of the frame comes from.
     lost : reason and number of the rows left out, in order.
     date_formats : column of times -> how they were written.
     decimal : point or comma, as stated or detected.
@@ -35,6 +36,7 @@ class MappedTable:
 
     frame: pd.DataFrame
     coercions: pd.DataFrame
+    rows: np.ndarray
     lost: tuple[tuple[str, int], ...]
     date_formats: dict[str, str]
     decimal: str
@@ -92,6 +94,7 @@ def apply_mapping(
     return MappedTable(
         frame=frame.reset_index(drop=True),
         coercions=_coercions(found, mapping, len(taken)),
+        rows=at[~gone],
         lost=tuple(lost),
         date_formats={new: each.form for new, each in found.items() if each.form},
         decimal=point,

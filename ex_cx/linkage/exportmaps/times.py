@@ -18,7 +18,7 @@ import pandas as pd
 from ex_cx.errors import SchemaError, some
 from ex_cx.linkage.exportmaps.column import ColumnMapping
 from ex_cx.linkage.exportmaps.spec import TimeRules
-from ex_cx.linkage.exportmaps.values import Converted, bad_values, distinct_text, named_values
+from ex_cx.linkage.exportmaps.values import Converted, bad_values, distinct_text
 from ex_cx.linkage.parsing import parse_distinct
 from ex_cx.linkage.wording import counted, some_rows
 
@@ -282,7 +282,7 @@ def _to_utc(
     if never.any() and rules.skipped == "refuse":
         problems.append(
             f"{counted(int(never.sum()), 'time')} that the clock of {zone} never shows "
-            f"({_shown(local, never)}; {some_rows(rows[never])}). State `times: skipped` as "
+            f"({some_rows(rows[never])}). State `times: skipped` as "
             "`forward` or `lose`, or the right zone."
         )
     elif never.any() and rules.skipped == "lose":
@@ -315,7 +315,7 @@ def _which_hour(
     if rules.repeated == "refuse":
         line = (
             f"{counted(int(twice.sum()), 'time')} that the clock of {rules.zone} shows twice "
-            f"({_shown(local, twice)}; {some_rows(rows[twice])}). State `times: repeated` as "
+            f"({some_rows(rows[twice])}). State `times: repeated` as "
             "`first`, `second`, `in_order` or `lose`."
         )
         return first, [line]
@@ -347,10 +347,6 @@ def _which_hour(
         )
     first[twice] = passes.to_numpy() == 0
     return first, lines
-
-
-def _shown(local: pd.Series, where: np.ndarray) -> str:
-    return named_values(local[where].drop_duplicates().dt.strftime("%Y-%m-%d %H:%M"))
 
 
 def _part(values: pd.Series, part: str) -> pd.Series:

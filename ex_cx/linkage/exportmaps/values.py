@@ -14,7 +14,7 @@ import pandas as pd
 
 from ex_cx.linkage.exportmaps.column import MILLISECONDS_IN, ColumnMapping, folded
 from ex_cx.linkage.parsing import as_text, parse_numbers
-from ex_cx.linkage.wording import counted, some_rows
+from ex_cx.linkage.wording import counted, some_rows, written_like
 
 __all__ = [
     "Converted",
@@ -22,7 +22,6 @@ __all__ = [
     "bare_text",
     "convert_values",
     "distinct_text",
-    "named_values",
 ]
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
@@ -31,8 +30,6 @@ _SHORT_CLOCK = r"([+-]?)()(\d{1,4}):([0-5]\d(?:\.\d+)?)"
 EXACT = 2**53
 """Past it, floats leave whole numbers out."""
 _MINUS = "\u2212"
-_LONGEST_SHOWN = 40
-_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -170,19 +167,9 @@ def bad_values(
             continue
         lines.append(
             f"{counted(int(hit.sum()), 'value')} of {len(codes):,}: {what} "
-            f"({named_values(text[flags])}; {some_rows(rows[hit])})."
+            f"({some_rows(rows[hit])}; written like {written_like(text[flags])})."
         )
     return tuple(lines), counts
-
-
-def named_values(text: pd.Series) -> str:
-    """The first few of different values, each cut short: a cell may hold a whole comment."""
-    shown = [
-        repr(value if len(value) <= _LONGEST_SHOWN else value[: _LONGEST_SHOWN - 1] + "…")
-        for value in text.head(_MOST_SHOWN)
-    ]
-    more = len(text) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def bare_text(text: pd.Series, each: ColumnMapping, missing: tuple[str, ...]) -> pd.Series:

@@ -54,11 +54,12 @@ def delimited_cells(
         names = check_header(name, header)
         table = _arrow_csv(name, plain, header, mark)
     except (ArrowInvalid, csv.Error) as error:
-        detail = str(error).splitlines()[0][:200]
+        told = re.search(r"(?:row|line) #?\d+", str(error), re.IGNORECASE)  # the rest quotes
         raise SourceError(
-            f"{name!r} cannot be read as {_DELIMITERS.get(mark, repr(mark))}-separated text "
-            f"({detail}). Look for an opening quotation mark without its end."
-        ) from error
+            f"{name!r} cannot be read as {_DELIMITERS.get(mark, repr(mark))}-separated text"
+            f"{f' ({told[0].lower()})' if told else ''}. Look for an opening quotation mark "
+            "without its end."
+        ) from None
     if table.column_names != header:
         raise SourceError(
             f"The header of {name!r} is not one line of names. Take line breaks and quotation "

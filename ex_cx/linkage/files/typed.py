@@ -88,11 +88,7 @@ def excel_cells(name: str, content: bytes, sheet: str | None, *, above_header: i
     except SourceError:
         raise
     except Exception as error:  # a damaged file makes the Excel packages fail in any way
-        problem = str(error)[:200] or type(error).__name__
-        raise SourceError(
-            f"{name!r} is not an Excel file that can be read ({problem}). Save it again "
-            "as .xlsx, or export CSV."
-        ) from error
+        raise _unreadable(name, error) from None
     if len(cells) == 0:
         raise SourceError(f"The sheet {chosen!r} of {name!r} is empty. Name another sheet.")
     if len(cells) <= above_header:
@@ -118,11 +114,18 @@ def excel_sheets(name: str, content: bytes) -> list[str]:
     try:
         return [str(title) for title in pd.ExcelFile(io.BytesIO(content)).sheet_names]
     except Exception as error:  # a damaged file makes the Excel packages fail in any way
-        problem = str(error)[:200] or type(error).__name__
-        raise SourceError(
-            f"{name!r} is not an Excel file that can be read ({problem}). Save it again as .xlsx, "
-            "or export CSV."
-        ) from error
+        raise _unreadable(name, error) from None
+
+
+def _unreadable(name: str, error: Exception) -> SourceError:
+    """What is wrong with a workbook; packages for Excel may quote cells, that for zip does not."""
+    from zipfile import BadZipFile
+
+    told = isinstance(error, BadZipFile | OSError | KeyError) and str(error)
+    return SourceError(
+        f"{name!r} is not an Excel file that can be read "
+        f"({(told or type(error).__name__)[:200]}). Save it again as .xlsx, or export CSV."
+    )
 
 
 def _refuse_zip_bomb(name: str, content: bytes) -> None:

@@ -16,12 +16,14 @@ import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.check import REMEDY, limits, limits_in_words
+from ex_cx.linkage.parsing import is_text
 from ex_cx.linkage.schema import ColumnRule, Frequency, SourceSpec, TableSchema
-from ex_cx.linkage.wording import counted
+from ex_cx.linkage.wording import counted, written_like
 
 __all__ = ["Columns", "position_of", "seconds_of", "typed_columns"]
 
-_SHOWN = 4
+_SHOWN = 200
+"""Different wrong values whose forms are told."""
 """Wrong values that are fetched for a message, which shows three."""
 _FEW = 10_000
 """A text column of fewer different values is looked at for padding and blanks beforehand."""
@@ -93,9 +95,10 @@ class Columns:
         raw = f"r{at}"
         wrong = self.rows.filter(test)[[raw]].distinct().order_by(raw)
         shown = wrong.limit(_SHOWN).to_pandas()[raw]
+        forms = f" (written like {written_like(shown)})" if is_text(shown) else ""
         column = self.schema.columns[int(at)].name
         remedy = REMEDY.get(what, "Correct them, or state the range that is right.")
-        return f"{column!r}: {count:,} of {n:,} values {what} (such as {some(shown[:3])}). {remedy}"
+        return f"{column!r}: {count:,} of {n:,} values {what}{forms}. {remedy}"
 
     def fetched(self) -> pd.DataFrame:
         """The columns in memory, under their own names: text and dates typed, numbers as stored."""
