@@ -108,15 +108,7 @@ def panel_report(
     headline = (answers["estimator"] == spec.estimator) & (answers["term"] == term)
     kind, comparison = kind_of(spec.estimator, spec.absorb), by_kind(comparison, spec.absorb)
     words, verdict = _claim(guards, row_of(comparison, term, kind), kind, result, names)
-    drawn = {figure.name: figure for figure in figures}
-    forests = [
-        drawn.get(f"forest_{slug(name)}")
-        or draw_forest(comparison, spec.outcome, name, accent=kind, labels=names)
-        for name in result.terms[: len(spec.exposures)]
-    ]
-    scatter = drawn.get("within_scatter") or draw_scatter(
-        bins, result, conf_level=level, labels=names
-    )
+    forests, scatter = _panel_figures(comparison, bins, result, kind, names, figures)
     tables = _panel_tables(comparison, result, names, kind)
     return Report(
         title=title or f"Does {words_of(spec.outcome, names)} move with {words_of(term, names)}?",
@@ -221,6 +213,26 @@ def _meta(result: PanelResult | MediationResult, what: str, names: Mapping[str, 
         f"{capital(what)} · {count(result.n_units)} units, {count(result.n_periods)} {periods}, "
         f"{count(result.n_obs)} rows used{weighted}"
     )
+
+
+def _panel_figures(
+    comparison: pd.DataFrame,
+    bins: pd.DataFrame,
+    result: PanelResult,
+    kind: str,
+    names: Mapping[str, str],
+    figures: Sequence[Figure],
+) -> tuple[list[Figure], Figure]:
+    """A forest for each exposure and the scatter of the first; those drawn already are taken."""
+    drawn = {figure.name: figure for figure in figures}
+    forests = [
+        drawn.get(f"forest_{slug(name)}")
+        or draw_forest(comparison, result.spec.outcome, name, accent=kind, labels=names)
+        for name in result.terms[: len(result.spec.exposures)]
+    ]
+    level = float(comparison["conf_level"].iloc[0])
+    scatter = drawn.get("within_scatter")
+    return forests, scatter or draw_scatter(bins, result, conf_level=level, labels=names)
 
 
 def _claim(
