@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import SchemaError, nearest, some
+from ex_cx.errors import SchemaError, nearest
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, about_people, is_distribution
 from ex_cx.linkage.grouped import (
     contact_resolution,
@@ -22,7 +22,7 @@ from ex_cx.linkage.periods import MISSING, period_positions
 from ex_cx.linkage.scales import halves_of, score_scale
 from ex_cx.linkage.schema import ANSWER_METRICS, Frequency, MeasureSpec, SourceSpec
 from ex_cx.linkage.tenure import NEVER, attrition, retention
-from ex_cx.linkage.wording import counted
+from ex_cx.linkage.wording import almost_there, counted, written_like
 
 __all__ = [
     "Counts",
@@ -30,6 +30,7 @@ __all__ = [
     "measure_rows",
     "measure_spells",
     "people_cells",
+    "people_sums",
     "show_measures",
     "spell_rates",
 ]
@@ -76,17 +77,29 @@ def people_cells(
         return PeopleCells()
     labels, groups, keys, span, origin = _grouped(rows[spec.unit], position)
     answers = _all_answers(rows, spec)
-    n = {}
+    n, sums = {}, {}
     for name in about:
         given = groups if name not in answers else groups[~np.isnan(answers[name])]
         n[name] = np.bincount(given, minlength=len(keys))
+        measure = spec.measures[name]
+        found, _ = _one_measure(rows, measure, answers.get(name), groups, len(keys))
+        sums[name] = people_sums(found, measure)
     return PeopleCells(
         frequency=frequency,
         labels=np.asarray(labels, dtype=object),
         unit=keys // span,
         position=keys % span + origin,
         n=n,
+        sums=sums,
     )
+
+
+def people_sums(values: pd.DataFrame, measure: MeasureSpec) -> np.ndarray:
+    """What a measure sums over the people of each group, 0 where there are none: its value times n,
+    unless the value is a sum itself.
+    """
+    times = 1.0 if measure.metric in ("sum", "count") else values["n"].to_numpy(dtype=float)
+    return np.nan_to_num(values["value"].to_numpy(dtype=float) * times)
 
 
 def _grouped(
@@ -223,7 +236,8 @@ def check_occur(wanted: tuple[str, ...], column: pd.Series, name: str, field: st
         absent = misspelt or absent
         raise SchemaError(
             f"`{field}` lists {absent[0]!r}, which is none of the {counted(len(seen), 'value')} of "
-            f"{name!r} ({some(sorted(seen), 6)}).{nearest(absent[0], others)} Correct the list."
+            f"{name!r} (written like {written_like(sorted(seen))})."
+            f"{almost_there(absent[0], others)} Correct the list."
         )
 
 
@@ -290,7 +304,8 @@ def spell_rates(
     for new, measure in spec.measures.items():
         spells = (units, start, end, count)
         values, blank = _one_rate(rows, measure, spells, size)
-        people[new] = _heads(rows, measure, spells, size, values)
+        sums = people_sums(values, measure)
+        people[new] = _heads(rows, measure, spells, size, values).assign(sum=sums)
         few = (people[new]["n"] < spec.min_n) & (people[new]["n"] > 0)
         values.loc[few.to_numpy(), list(values.columns[2:])] = np.nan
         renamed = {c: new if c == "value" else f"{new}_{c}" for c in values.columns[2:]}
@@ -329,10 +344,11 @@ def _spell_cells(
     """Whole people at work, or accounts, behind each rate; headcounts of half a person are cut."""
     keys = pd.concat([each[["unit", "period"]] for each in people.values()])
     keys = keys.drop_duplicates().sort_values(["unit", "period"], ignore_index=True)
-    n = {
-        name: keys.merge(each, on=["unit", "period"], how="left")["n"].fillna(0).to_numpy()
+    whole = {
+        name: keys.merge(each, on=["unit", "period"], how="left").fillna(0)
         for name, each in people.items()
     }
+    n = {name: each["n"].to_numpy() for name, each in whole.items()}
     return PeopleCells(
         frequency=spec.frequency,
         labels=np.asarray(labels, dtype=object),
@@ -341,6 +357,7 @@ def _spell_cells(
         n={
             name: np.where(each > 0, np.maximum(each, 1), 0).astype(int) for name, each in n.items()
         },
+        sums={name: each["sum"].to_numpy(dtype=float) for name, each in whole.items()},
     )
 
 

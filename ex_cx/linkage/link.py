@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,9 @@ import pandas as pd
 from ex_cx.errors import LinkError, SchemaError, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.calendar import calendar_codes
-from ex_cx.linkage.confidentiality.protect import protect_sources
+from ex_cx.linkage.confidentiality.identifiers import hash_columns, key_from
+from ex_cx.linkage.confidentiality.protect import ReleaseAsked, protect_release, protect_sources
+from ex_cx.linkage.confidentiality.releases import Release
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
 from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence
 from ex_cx.linkage.linkspec import LinkSpec
@@ -33,10 +35,16 @@ _WRITTEN = ("encoding", "delimiter", "decimal", "date_format", "sheet")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Linked:
-    """The linked panel and the record of how it came about."""
+    """The linked panel and the record of how it came about.
+
+    Attributes
+    ----------
+    release : what a register is to keep, if the panel was compared with earlier releases.
+    """
 
     panel: Panel
     audit: LinkAudit
+    release: Release | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -54,7 +62,10 @@ class _Keys:
 
 
 def link_study_data(
-    sources: Mapping[str, SourceSpec], link: LinkSpec | None = None, root: str | Path = "."
+    sources: Mapping[str, SourceSpec],
+    link: LinkSpec | None = None,
+    root: str | Path = ".",
+    asked: ReleaseAsked | None = None,
 ) -> Linked:
     """Read, check, measure, link, derive and filter in one call: files in, panel and audit out.
 
@@ -63,6 +74,7 @@ def link_study_data(
     sources : name -> what the file is and what is taken from it.
     link : window, derived columns and filters.
     root : folder that the paths of the sources start from.
+    asked : earlier releases to compare with; None: none is looked at.
 
     Raises
     ------
@@ -73,6 +85,18 @@ def link_study_data(
     plan = link or LinkSpec()
     if not sources:
         raise LinkError("There are no sources to link. List at least one under `sources`.")
+    with key_from(plan.identifier_key_file, root):
+        measured, scales = _measured(sources, plan, root)
+    linked = _with_selective(link_sources(measured, asked))
+    audit = replace(linked.audit, scales=scales.scales, waves=scales.waves)
+    linked = replace(linked, audit=audit)
+    return keep_where(derive(linked, plan.derive), plan.where)
+
+
+def _measured(
+    sources: Mapping[str, SourceSpec], plan: LinkSpec, root: str | Path
+) -> tuple[list[MeasuredSource], ScaleEvidence]:
+    """Every source read and measured, and the evidence on its scales."""
     measured, evidence = [], []
     for name, spec in sources.items():
         table = read_source(spec, root)
@@ -88,11 +112,7 @@ def link_study_data(
         measured.append(source)
         if isinstance(table, TableRead):
             evidence.append(scale_evidence(table.frame, spec, name))
-    linked = _with_selective(link_sources(measured))
-    scales = ScaleEvidence.joined(evidence)
-    audit = replace(linked.audit, scales=scales.scales, waves=scales.waves)
-    linked = replace(linked, audit=audit)
-    return keep_where(derive(linked, plan.derive), plan.where)
+    return measured, ScaleEvidence.joined(evidence)
 
 
 def _with_selective(linked: Linked) -> Linked:
@@ -109,17 +129,28 @@ def _with_selective(linked: Linked) -> Linked:
 
 def _crosswalk(spec: SourceSpec, root: str | Path) -> Crosswalk | None:
     named = spec.crosswalk
-    return None if named is None else read_crosswalk(named, root, dated=spec.is_dated)
+    if named is None:
+        return None
+    people = spec.unit in spec.identifiers
+    return read_crosswalk(named, root, dated=spec.is_dated, people=people)
 
 
 def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead | TableOpen:
-    """Read the file of a source; units and attributes stay text, known dates are dates.
+    """Read the file of a source; units and attributes stay text, known dates are dates, identifiers
+    of people are keyed hashes.
 
     Rows of a `database` are not read, only found.
     """
-    read = spec.read
     if spec.database is not None or Path(spec.path).suffix.lower() in DUCKDB:
         return _opened(spec, root)
+    table = _read_file(spec, root)
+    frame = hash_columns(table.frame, spec.people, table.report.name, unit=spec.unit)
+    return replace(table, frame=frame, hashed=spec.people)
+
+
+def _read_file(spec: SourceSpec, root: str | Path) -> TableRead:
+    """The file of a source as it is."""
+    read = spec.read
     if spec.mapping is not None:
         return read_table(
             Path(root) / spec.path,
@@ -165,11 +196,12 @@ def _opened(spec: SourceSpec, root: str | Path) -> TableOpen:
     )
 
 
-def link_sources(sources: Sequence[MeasuredSource]) -> Linked:
+def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None = None) -> Linked:
     """Put sources side by side by unit and period; every unit-period of any source is kept.
 
     A unit-period that a source does not have is missing in its columns and counted in the audit;
     the column `linked` says which are seen in every source. Units that close stay in until then.
+    With `asked`, what a difference from earlier releases would tell is withheld, too.
 
     Raises
     ------
@@ -177,7 +209,9 @@ def link_sources(sources: Sequence[MeasuredSource]) -> Linked:
         disagree, or a source that has no unit, or no period, in common with the others.
     """
     _check_compatible(sources)
-    sources = protect_sources(sources)
+    sources, release = protect_sources(sources), None
+    if asked is not None:
+        sources, release = protect_release(sources, asked)
     keys = _all_keys(sources)
     _check_overlap(sources, keys)
     linked = np.all([rows >= 0 for rows in keys.rows], axis=0)
@@ -194,7 +228,7 @@ def link_sources(sources: Sequence[MeasuredSource]) -> Linked:
     frame = pd.DataFrame({**columns, "linked": linked})
     provenance = {name: label for source in sources for name, label in source.provenance.items()}
     panel = Panel.from_frame(frame, unit="unit", period="period", provenance=provenance)
-    return Linked(panel=panel, audit=_audit(sources, keys, linked))
+    return Linked(panel=panel, audit=_audit(sources, keys, linked), release=release)
 
 
 def _check_compatible(sources: Sequence[MeasuredSource]) -> None:

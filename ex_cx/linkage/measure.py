@@ -14,7 +14,7 @@ from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.check import check_table
 from ex_cx.linkage.combine import refuse_repeated, take_columns
 from ex_cx.linkage.compute import Counts, measure_rows, measure_spells, people_cells
-from ex_cx.linkage.confidentiality.identifiers import hash_identifiers
+from ex_cx.linkage.confidentiality.identifiers import hash_columns
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.crosswalk import Crosswalk
 from ex_cx.linkage.definitions import definition
@@ -51,7 +51,7 @@ class MeasuredSource:
     definitions : measure -> how it is defined, in words.
     flow : what became of every row of the file.
     suppressed : measure, unit_periods, shown, suppressed (too few people), withheld_for_others
-        (else those could be computed), shares_suppressed, blank_answers.
+        (else those follow), withheld_for_release, shares_suppressed, blank_answers.
     carried : rows that repeat an earlier survey wave.
     crosswalk : unit, target, share, rows, outcome: what a crosswalk did with each unit's rows.
     combined : column, rule, unit_periods, incomplete: ready columns that a rule has combined.
@@ -177,7 +177,9 @@ def _from_rows(
     """What is measured of rows in memory, and what the crosswalk did."""
     raw = table.frame if isinstance(table, TableRead) else table
     file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
-    rows = _without_names(check_table(raw, source_rules(spec, f"{name}{file}")), spec)
+    numbers = table.rows if isinstance(table, TableRead) else None
+    checked = check_table(raw, source_rules(spec, f"{name}{file}"), numbers=numbers)
+    rows = _without_names(checked, spec, table.hashed if isinstance(table, TableRead) else ())
     kept = _known_rows(rows, aligned, name, edges)
     if spec.columns:
         refuse_repeated(kept.rows, spec, name)
@@ -196,14 +198,13 @@ def _from_rows(
     return taken, kept.mapping
 
 
-def _without_names(rows: pd.DataFrame, spec: SourceSpec) -> pd.DataFrame:
-    """The columns that the spec uses, and identifiers of people as keyed hashes."""
-    people = {m.customer for m in spec.measures.values() if m.customer} - {spec.unit}
-    used = [rule.name for rule in source_rules(spec, "").columns]
-    used += [column for column in spec.columns.values() if column not in used]
-    if spec.period in rows and spec.period not in used:
-        used.append(spec.period)
-    return rows[used].assign(**{name: hash_identifiers(rows[name]) for name in people})
+def _without_names(rows: pd.DataFrame, spec: SourceSpec, hashed: Sequence[str]) -> pd.DataFrame:
+    """The columns that the spec uses; identifiers of people hashed, if they are not yet."""
+    named = [rule.name for rule in source_rules(spec, "").columns]
+    period = [spec.period] if spec.period in rows else []
+    used = list(dict.fromkeys((*named, *spec.columns.values(), *period)))
+    people = [name for name in spec.people if name in used and name not in hashed]
+    return hash_columns(rows[used], people, spec.path, unit=spec.unit)
 
 
 def _from_database(
@@ -218,7 +219,8 @@ def _from_database(
     rows = table.table if isinstance(table, TableOpen) else table
     file = f" ({table.report.name})" if isinstance(table, TableOpen) else ""
     schema = source_rules(spec, f"{name}{file}")
-    if spec.columns or spec.crosswalk is not None or crosswalk is not None:
+    whole = spec.crosswalk is not None or crosswalk is not None or spec.unit in spec.identifiers
+    if spec.columns or whole:
         fetched = fetch_rows(rows, schema, spec)
         return _from_rows(fetched, spec, aligned, name, edges, crosswalk)
     return measure_table(rows, schema, aligned, name, edges, spec.frequency), pd.DataFrame()
@@ -342,9 +344,10 @@ def _spell_bounds(
     start_name, end_name = spell_dates(spec, name)
     wrong = np.flatnonzero(rows[end_name] < rows[start_name])
     if len(wrong):
+        lines = rows.index.to_numpy()[wrong] + 2
         raise SchemaError(
             f"{name!r}: {counted(len(wrong), 'row')} of {len(rows):,} end before they start "
-            f"({end_name!r} before {start_name!r}; {some_rows(wrong + 2)}). Correct the dates."
+            f"({end_name!r} before {start_name!r}; {some_rows(lines)}). Correct the dates."
         )
     start = period_positions(rows[start_name], spec.frequency, table=name)
     end = period_positions(rows[end_name], spec.frequency, table=name)
@@ -408,7 +411,7 @@ def _combined(spec: SourceSpec, incomplete: Mapping[str, int], n: int) -> pd.Dat
 def _suppressed(counts: Counts, lost: Mapping[str, int]) -> pd.DataFrame:
     """The counts as a frame; `lost` are values withheld so that others cannot be computed."""
     columns = ["unit_periods", "shown", "suppressed", "withheld_for_others"]
-    columns += ["shares_suppressed", "blank_answers"]
+    columns += ["withheld_for_release", "shares_suppressed", "blank_answers"]
     rows: Sequence[dict[str, object]] = [
         {"measure": name, **{column: each.get(column, 0) for column in columns}}
         | {"shown": each["shown"] - lost.get(name, 0), "withheld_for_others": lost.get(name, 0)}

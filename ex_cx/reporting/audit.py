@@ -165,8 +165,8 @@ def _facts(audit: LinkAudit, share: float) -> tuple[tuple[str, str], ...]:
 
 def _held(audit: LinkAudit) -> int:
     """Values withheld for too few people, and so that those cannot be computed."""
-    whole = audit.suppressed.reindex(columns=["suppressed", "withheld_for_others"])
-    return int(whole.sum().sum())
+    reasons = ["suppressed", "withheld_for_others", "withheld_for_release"]
+    return int(audit.suppressed.reindex(columns=reasons).sum().sum())
 
 
 def _every_guard(
@@ -206,7 +206,20 @@ def _guards(
             "that those cannot be computed."
         )
         rows.append(("Small groups", text, _verdict(held / max(whole, 1))))
+        rows += _release_guard(audit)
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
+
+
+def _release_guard(audit: LinkAudit) -> list[tuple[str, str, str]]:
+    """Values that an earlier release has shown otherwise."""
+    held = int(audit.suppressed.reindex(columns=["withheld_for_release"]).sum().sum())
+    if not held:
+        return []
+    text = (
+        f"{count(held)} values are withheld since an earlier release has shown them, or others, of "
+        "a few people more or fewer, or before an answer was revised."
+    )
+    return [("Earlier releases", text, "caution")]
 
 
 def _selective_guards(found: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

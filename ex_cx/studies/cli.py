@@ -248,6 +248,23 @@ def compare(
 
 
 @app.command()
+def releases(
+    study: Path,
+    data_root: DataRoot = None,
+    out: Out = Path("runs"),
+    forget: Annotated[
+        str, typer.Option(help="Take a release out, by the beginning of its name; or all.")
+    ] = "",
+) -> None:
+    """Tell which releases of a study the register holds; what is taken back can be forgotten."""
+    from ex_cx.studies.releasing import release_lines
+
+    with _ending():
+        for line in release_lines(study, data_root, out, forget):
+            typer.echo(line)
+
+
+@app.command()
 def doctor(out: Out = Path("runs")) -> None:
     """Tell whether everything that a study needs is here; exit 1 if something essential lacks."""
     from ex_cx.studies.doctor import examine

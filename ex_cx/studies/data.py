@@ -12,6 +12,7 @@ import pandas as pd
 from ex_cx.errors import ParameterError, SourceError, nearest, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.check import check_table
+from ex_cx.linkage.confidentiality.protect import ReleaseAsked
 from ex_cx.linkage.link import Linked, link_study_data
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.schema import ColumnRule, ReadSpec, TableSchema
@@ -57,8 +58,10 @@ class StoredData:
     inputs: dict[str, dict[str, Any]]
 
 
-def link_study(loaded: LoadedStudy, root: Path) -> Linked:
+def link_study(loaded: LoadedStudy, root: Path, asked: ReleaseAsked | None = None) -> Linked:
     """Read, check, measure and link the data of a study; its files must lie below `root`.
+
+    With `asked`, what a difference from earlier releases would tell is withheld.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def link_study(loaded: LoadedStudy, root: Path) -> Linked:
     study = loaded.study
     refuse_outside(loaded, root)
     if study.data.sources:
-        linked = link_study_data(study.data.sources, study.data.link, root)
+        linked = link_study_data(study.data.sources, study.data.link, root, asked)
     else:
         roles = study.roles
         terms = (*roles.exposures, *roles.mediators, *roles.outcomes, *roles.controls)

@@ -161,6 +161,8 @@ def decisive_parts(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What decides a run's result, of its manifest; whether a parameter was given does not."""
     parts = {name: manifest.get(name) for name in DECISIVE}
     stated = manifest.get("parameters", {})
+    if manifest.get("earlier_releases"):
+        parts["earlier_releases"] = manifest["earlier_releases"]
     return parts | {"parameters": {**stated.get("given", {}), **stated.get("defaulted", {})}}
 
 
@@ -182,6 +184,8 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     found += [f"parameter {name}: {change}" for name, change in parameters]
     found += [f"data section, {key}" for key, _ in _changes(before["data"], after["data"])]
     found += _input_differences(before["inputs"] or {}, after["inputs"] or {})
+    if before.get("earlier_releases") != after.get("earlier_releases"):
+        found.append("what is withheld because of earlier releases")
     if before["code_sha256"] != after["code_sha256"]:
         found.append("code of the notebook")
     if before["ex_cx_sha256"] != after["ex_cx_sha256"]:

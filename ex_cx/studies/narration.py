@@ -132,6 +132,11 @@ def closing(outcome: StudyOutcome) -> Iterator[str]:
     left = sum(run.status == "not asked" for run in outcome.runs)
     if left:
         yield f"{left} of {len(outcome.runs)} runs were not asked for."
+    if outcome.withheld:
+        yield (
+            f"{outcome.withheld} values are withheld, since their difference from an earlier "
+            "release would tell of few people: ex-cx releases tells which releases there are."
+        )
     yield short(outcome.index)
 
 
@@ -148,6 +153,7 @@ def outcome_json(outcome: StudyOutcome) -> str:
         for run in outcome.runs
     ]
     whole = {"index": str(outcome.index), "exit_code": outcome.exit_code, "runs": runs}
+    whole |= {"withheld_for_release": outcome.withheld} if outcome.withheld else {}
     return json.dumps(whole, indent=2, ensure_ascii=False)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ex_cx.errors import SourceError, StudyError, some
+from ex_cx.linkage.confidentiality.protect import ReleaseAsked
 from ex_cx.linkage.link import Linked
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.claims import Shard
@@ -23,6 +24,7 @@ from ex_cx.studies.manifest import FileStamp, git_revision
 from ex_cx.studies.plan import PlannedRun, plan_runs
 from ex_cx.studies.recalling import Linkage, linked_from, recall_linkage
 from ex_cx.studies.records import start_manifest
+from ex_cx.studies.releasing import asked_of, keep_release, past_of, register_path
 from ex_cx.studies.study import LoadedStudy, column_complaints, load_study
 
 __all__ = [
@@ -46,6 +48,7 @@ class Prepared:
     root : folder of the data files.
     fresh : the rows, where they were linked just now; None where they lie stored already.
     files : the data files that were read, as they were then.
+    register : where releases are kept, and what was released when the study was made ready.
     """
 
     loaded: LoadedStudy
@@ -54,21 +57,41 @@ class Prepared:
     linkage: Linkage
     files: Mapping[Path, FileStamp]
     runs: tuple[tuple[PlannedRun, dict[str, Any]], ...]
+    register: tuple[Path, ReleaseAsked] | None = None
 
     @property
     def linked(self) -> Linked:
         """The rows, linked now unless they were."""
-        return link_unchanging(self.loaded, self.root)[0] if self.fresh is None else self.fresh
+        if self.fresh is not None:
+            return self.fresh
+        return link_unchanging(self.loaded, self.root, self._asked)[0]
+
+    @property
+    def _asked(self) -> ReleaseAsked | None:
+        return None if self.register is None else self.register[1]
 
     def store(self, folder: Path) -> StoredData:
-        """The panel as it lies in `folder`, written now unless it was there."""
+        """The panel as it lies in `folder`, registered and written now unless it was there.
+
+        Raises
+        ------
+        RunError : another study was released meanwhile.
+        """
         if self.fresh is None and self.linkage.stored is not None and self.linkage.is_there():
             return self.linkage.stored
-        return store_linked(self.linked, folder, self.linkage.to_dict())
+        linked = self.linked
+        if self.register is not None and linked.release is not None:
+            path, asked = self.register
+            keep_release(path, asked.past, linked.release)
+        return store_linked(linked, folder, self.linkage.to_dict())
 
 
 def prepare_study(
-    path: Path | str | LoadedStudy, data_root: Path | str = "", out: Path | str | None = None
+    path: Path | str | LoadedStudy,
+    data_root: Path | str = "",
+    out: Path | str | None = None,
+    *,
+    anew: bool = False,
 ) -> Prepared:
     """Link a study's sources and plan its runs.
 
@@ -77,7 +100,8 @@ def prepare_study(
     path : the study file, or the study when it was loaded already.
     data_root : folder of its data files; empty means the study file's own folder.
     out : folder of the reports: what lies there, linked from the same files by the same code, is
-        not linked again. None links in any case.
+        not linked again, and earlier releases are found there. None links in any case.
+    anew : link in any case.
 
     Raises
     ------
@@ -86,12 +110,17 @@ def prepare_study(
     """
     loaded = path if isinstance(path, LoadedStudy) else load_study(path)
     root = data_folder(loaded, data_root)
-    fresh, linkage, files = _linkage(loaded, root, out)
+    kept = register_path(loaded, root, out)
+    asked = asked_of(loaded, kept)
+    fresh, linkage, files = _linkage(loaded, root, None if anew else out, asked)
     loaded.refuse(column_complaints(loaded.study, linkage.columns))
     runs = plan_runs(loaded, linkage.segments)
     revision = git_revision(loaded.path)
     manifests = [
-        start_manifest(loaded, run, notebook_path(run.notebook), linkage.reads, revision)
+        start_manifest(
+            *(loaded, run, notebook_path(run.notebook), linkage.reads, revision),
+            more=linkage.manifest_part(),
+        )
         for run in runs
     ]
     return Prepared(
@@ -101,25 +130,32 @@ def prepare_study(
         linkage=linkage,
         files=files,
         runs=tuple(zip(runs, manifests, strict=True)),
+        register=None if kept is None or asked is None else (kept, asked),
     )
 
 
 def _linkage(
-    loaded: LoadedStudy, root: Path, out: Path | str | None
+    loaded: LoadedStudy, root: Path, out: Path | str | None, asked: ReleaseAsked | None
 ) -> tuple[Linked | None, Linkage, dict[Path, FileStamp]]:
     """The rows, unless they lie in `out`; what linking gives; and the files it comes from."""
     if out is not None:
         refuse_outside(loaded, root)
         files = _stamps(input_paths(loaded.study.data.model_dump(mode="json")), root)
-        recalled = recall_linkage(loaded, files, Path(out).absolute() / loaded.study.study)
+        recalled = recall_linkage(loaded, files, Path(out).absolute() / loaded.study.study, asked)
         if recalled is not None:
             return None, recalled, files
-    linked, files = link_unchanging(loaded, root)
+    linked, files = link_unchanging(loaded, root, asked)
+    release = linked.release
+    held = linked.audit.suppressed.get("withheld_for_release", ())
     found = Linkage(
         linked_from=linked_from(loaded, files),
         columns=tuple(linked.panel.frame.columns),
         segments=segment_values(linked.panel, loaded.study.segments),
         reads=tuple(linked.audit.to_dict()["reads"]),
+        release={"name": release.name, "before": past_of(asked.past, release.name)}
+        if asked is not None and release is not None and release.tables
+        else {},
+        withheld=int(sum(held)),
     )
     return linked, found, files
 
@@ -180,7 +216,9 @@ def input_paths(data: object) -> list[str]:
     return list(dict.fromkeys([*found, *inner]))
 
 
-def link_unchanging(loaded: LoadedStudy, root: Path) -> tuple[Linked, dict[Path, FileStamp]]:
+def link_unchanging(
+    loaded: LoadedStudy, root: Path, asked: ReleaseAsked | None = None
+) -> tuple[Linked, dict[Path, FileStamp]]:
     """Link a study's sources; the content of its files must be the same before and after.
 
     Returns
@@ -194,7 +232,7 @@ def link_unchanging(loaded: LoadedStudy, root: Path) -> tuple[Linked, dict[Path,
     paths = input_paths(loaded.study.data.model_dump(mode="json"))
     refuse_outside(loaded, root)  # before any of them is hashed
     before = _stamps(paths, root)
-    linked = link_study(loaded, root)
+    linked = link_study(loaded, root, asked)
     changed = [path.name for path, stamp in before.items() if not stamp.fits(path)]
     if changed:
         raise SourceError(

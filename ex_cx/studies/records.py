@@ -51,8 +51,14 @@ def start_manifest(
     notebook: Path,
     reads: Iterable[Mapping[str, Any]],
     revision: str | None,
+    more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """All that decides a run's result, known before it starts, and the key made from it."""
+    """All that decides a run's result, known before it starts, and the key made from it.
+
+    Parameters
+    ----------
+    more : entries besides, such as what earlier releases make it withhold.
+    """
     values = run.parameters.model_dump(mode="json", exclude=set(PLACES))
     given = {name: values[name] for name in values if name in run.given}
     manifest = {
@@ -73,6 +79,7 @@ def start_manifest(
         "versions": dict(versions()),
         "git_revision": revision,
         "started": now(),
+        **(more or {}),
     }
     return {**manifest, "key": run_key(decisive_parts(manifest))}
 

@@ -54,10 +54,14 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyOutcome:
-    """How a study ended: its index page and its runs, in order."""
+    """How a study ended: its index page and its runs, in order.
+
+    `withheld` values are missing since their difference from earlier releases would tell of few.
+    """
 
     index: Path
     runs: tuple[RunOutcome, ...]
+    withheld: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -156,7 +160,7 @@ def run_study(
     folder = Path(out).absolute() / loaded.study.study
     ahead = 0 if only or shard or where.kind != "here" else _sure_to_run(loaded, folder, force)
     with stop_signals_interrupt(), nursery_for(ahead) as nursery:  # it imports while this links
-        prepared = prepare_study(loaded, data_root, None if force else out)
+        prepared = prepare_study(loaded, data_root, out, anew=force)
         asked = runs_asked(prepared, only, part)
         with working_in(folder, part, asked) as claim:
             stored = prepared.store(folder)
@@ -182,7 +186,7 @@ def run_study(
                 for run, _ in prepared.runs
             )
             index = _publish(prepared, folder, every)
-    return StudyOutcome(index=index, runs=every)
+    return StudyOutcome(index=index, runs=every, withheld=prepared.linkage.withheld)
 
 
 def _sure_to_run(loaded: LoadedStudy, folder: Path, force: bool) -> int:

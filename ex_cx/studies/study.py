@@ -58,6 +58,17 @@ class Roles(Strict):
     weights: str = ""
 
 
+class Confidentiality(Strict):
+    """Where it is kept what earlier releases have shown.
+
+    Attributes
+    ----------
+    releases : file below the folder of the data; empty is `.releases.json` beside the reports.
+    """
+
+    releases: str = ""
+
+
 class ExtraRun(Strict):
     """One more run: the study's roles and defaults, then its own `parameters`."""
 
@@ -94,6 +105,7 @@ class Study(Strict):
     defaults : parameters of all runs, or notebook -> parameters.
     grid : parameter -> list of values that are all run, or notebook -> such a mapping.
     runs : further single runs.
+    confidentiality : the register of releases, if it is to lie elsewhere.
     """
 
     study: str
@@ -112,6 +124,7 @@ class Study(Strict):
     defaults: dict[str, Any] = Field(default_factory=dict)
     grid: dict[str, Any] = Field(default_factory=dict)
     runs: tuple[ExtraRun, ...] = ()
+    confidentiality: Confidentiality = Confidentiality()
 
     @field_validator("study")
     @classmethod

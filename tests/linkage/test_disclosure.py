@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ex_cx.linkage.confidentiality import disclosure
-from ex_cx.linkage.confidentiality.disclosure import Layout, withheld_cells
+from ex_cx.linkage.confidentiality.disclosure import Layout, withheld_cells, withheld_everywhere
 from tests.linkage.companies import quick
 
 
@@ -77,7 +77,7 @@ SPANS = [np.arange(6) // 3]
 def audit(n: np.ndarray, grouped: str, least: int) -> tuple[int, int]:
     """Withheld cells, and how many of them are combinations of the cells that are not."""
     layout = Layout(groups=GROUPS[grouped], spans=SPANS)
-    masks = disclosure._every_cell(n, layout, [least], {})[least]
+    masks = withheld_everywhere(n, layout, [least])[least]
     cells = np.vstack(every_total(len(n), GROUPS[grouped], SPANS, n.shape[1]))
     hidden = np.concatenate([mask.ravel() for mask in masks])
     people = cells @ n.ravel()
@@ -103,7 +103,7 @@ def test_no_withheld_cell_is_a_combination_of_all_the_others(seed, mean, grouped
 def test_the_audit_finds_what_primary_suppression_alone_leaves_open(monkeypatch):
     n = np.random.default_rng(3).poisson(9, (8, 6))
     assert audit(n, "nested", 5)[1] == 0
-    monkeypatch.setattr(disclosure, "_close", lambda lines, least: None)
+    monkeypatch.setattr(disclosure, "_close", lambda *given: None)
     hidden, open_ = audit(n, "nested", 5)
     assert open_ == hidden > 0
 
@@ -115,7 +115,7 @@ def test_two_blocks_joined_by_one_cell_do_not_give_that_cell_away(monkeypatch):
     cells = np.vstack(every_total(4, {}, [], 4))
 
     def given_away() -> int:
-        masks = disclosure._every_cell(n, Layout(groups={}), [5], {5: {0: mask}})[5]
+        masks = withheld_everywhere(n, Layout(groups={}), [5], {5: {0: mask}})[5]
         hidden = np.concatenate([each.ravel() for each in masks])
         return int((residual(cells[~hidden], cells[hidden]) < 1e-8).sum())
 

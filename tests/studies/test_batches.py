@@ -184,8 +184,8 @@ def test_a_file_that_changes_while_it_is_read_stops_the_study(study_file, tmp_pa
     study = study_file()
     real = preparing.link_study
 
-    def link_and_append(loaded, root):
-        linked = real(loaded, root)
+    def link_and_append(loaded, root, *rest):
+        linked = real(loaded, root, *rest)
         with (root / "panel.csv").open("a") as file:
             file.write("T99,2024-01,North,1,2,3,4\n")
         return linked

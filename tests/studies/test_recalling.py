@@ -23,9 +23,9 @@ def linked(monkeypatch):
     done = []
     link = preparing.link_study
 
-    def noted(loaded, root):
+    def noted(loaded, *rest):
         done.append(loaded.study.study)
-        return link(loaded, root)
+        return link(loaded, *rest)
 
     monkeypatch.setattr(preparing, "link_study", noted)
     return done

@@ -34,7 +34,7 @@ from ex_cx.linkage.schema import MIN_N
 if TYPE_CHECKING:
     from scipy import sparse
 
-__all__ = ["Layout", "withheld_cells"]
+__all__ = ["Layout", "lattice_sums", "withheld_cells", "withheld_everywhere"]
 
 _DENSE = 800
 """Unknown cells that hang together up to which the equations are solved as a full matrix."""
@@ -99,42 +99,61 @@ def withheld_cells(
     >>> found[5][0].ravel().tolist()
     [False, True, True, False]
     """
-    every = _every_cell(np.asarray(n, dtype=np.int64), layout, thresholds, known or {})
+    every = withheld_everywhere(np.asarray(n, dtype=np.int64), layout, thresholds, known)
     return {least: [mask[: len(n)] for mask in masks] for least, masks in every.items()}
 
 
-def _every_cell(
+def withheld_everywhere(
     n: np.ndarray,
     layout: Layout,
     thresholds: Sequence[int],
-    known: Mapping[int, Mapping[int, np.ndarray]],
+    known: Mapping[int, Mapping[int, np.ndarray]] | None = None,
+    released: Mapping[int, Sequence[np.ndarray]] | None = None,
 ) -> dict[int, list[np.ndarray]]:
-    """As `withheld_cells`, with the groups and all below the units."""
-    counts = _counts(n, layout)
+    """As `withheld_cells`, with the groups and all of them below the units.
+
+    Parameters
+    ----------
+    known : masks of the units, or of all rows.
+    released : threshold -> for each time a mask of all rows: cells that readers have already. To
+        withhold one of them protects nothing, so that others are withheld in its place; if none
+        is left the earlier releases have given the cell away, and nothing can be done.
+    """
+    counts = lattice_sums(n, layout)
     masks = [np.zeros(each.shape, dtype=bool) for each in counts]
     lines = list(_lines(counts, masks, layout, len(n)))
     found = {}
     for least in range(min(MIN_N, *thresholds), max(thresholds) + 1):
-        for time, mask in known.get(least, {}).items():
-            masks[time][: len(n)] |= mask & (counts[time][: len(n)] > 0)
+        for time, mask in (known or {}).get(least, {}).items():
+            masks[time][: len(mask)] |= mask & (counts[time][: len(mask)] > 0)
         for people, mask in zip(counts, masks, strict=True):
             mask |= (people > 0) & (people < least)
-        _close(lines, least)
+        asked = [mask.copy() for mask in masks]
+        there = (released or {}).get(least) or [np.zeros_like(mask) for mask in masks]
+        for mask, seen in zip(masks, there, strict=True):
+            mask &= ~seen
+        _close(lines, least, np.concatenate([seen.ravel() for seen in there]))
+        for mask, wanted in zip(masks, asked, strict=True):
+            mask |= wanted
         if least in thresholds:
             found[least] = [mask.copy() for mask in masks]
     return found
 
 
-def _counts(n: np.ndarray, layout: Layout) -> list[np.ndarray]:
-    """Units, groups and all of them (rows), at each time and over the whole (columns)."""
+def lattice_sums(n: np.ndarray, layout: Layout) -> list[np.ndarray]:
+    """Units, groups and all of them (rows), at each time and over the whole (columns).
+
+    >>> [each.tolist() for each in lattice_sums(np.array([[1, 2], [3, 4]]), Layout(groups={}))]
+    [[[1, 2], [3, 4], [4, 6]], [[3], [7], [10]]]
+    """
     parts = [n]
     for codes in layout.groups.values():
-        sums = np.zeros((int(codes.max()) + 1, n.shape[1]), dtype=np.int64)
+        sums = np.zeros((int(codes.max()) + 1, n.shape[1]), dtype=n.dtype)
         np.add.at(sums, codes, n)
         parts.append(sums)
     out = [np.vstack([*parts, n.sum(axis=0, keepdims=True)])]
     for span in _spans(layout, n.shape[1]):
-        longer = np.zeros((len(out[-1]), int(span.max()) + 1), dtype=np.int64)
+        longer = np.zeros((len(out[-1]), int(span.max()) + 1), dtype=n.dtype)
         np.add.at(longer.T, span, out[-1].T)
         out.append(longer)
     return out
@@ -207,52 +226,56 @@ def _sorted_line(
     return _Line(part=part, total=total, code=code, order=order, starts=starts)
 
 
-def _close(lines: Sequence[_Line], least: int) -> None:
-    """Withhold further cells until every rule holds."""
-    if not any(line.part[1].any() for line in lines):
+def _close(lines: Sequence[_Line], least: int, released: np.ndarray) -> None:
+    """Withhold further cells until every rule holds, or none is left that is not released."""
+    if not any(line.part[1].any() or line.total[1].any() for line in lines):
         return
     while True:
-        while sum(_mend(lines, line, least) for line in lines):
+        while sum(_mend(lines, line, least, released) for line in lines):
             pass
         determined = _determined(lines)
-        if not len(determined):
+        if not len(determined) or not _loosen(lines, determined, released):
             return
-        _loosen(lines, determined)
 
 
-def _mend(lines: Sequence[_Line], line: _Line, least: int) -> bool:
-    """Rules 2 and 3 in one line; were they broken?"""
+def _mend(lines: Sequence[_Line], line: _Line, least: int, released: np.ndarray) -> bool:
+    """Rules 2 and 3 in one line; was anything withheld for them?"""
     people, withheld, _ = line.part
     total, hidden, _ = line.total
     count = np.add.reduceat(withheld[line.order], line.starts, axis=0, dtype=np.int64)
     behind = np.where(withheld, people, 0)[line.order]
     behind = np.add.reduceat(behind, line.starts, axis=0)
     few = ~hidden & (count > 0) & ((count == 1) | (behind < least))
-    return _withhold_next(lines, line, few | (hidden & (count == 0) & (total > 0)))
+    need = few | (hidden & (count == 0) & (total > 0))
+    return _withhold_next(lines, line, need, released)
 
 
-def _withhold_next(lines: Sequence[_Line], line: _Line, need: np.ndarray) -> bool:
+def _withhold_next(
+    lines: Sequence[_Line], line: _Line, need: np.ndarray, released: np.ndarray
+) -> bool:
     """Withhold one more part of each total that needs it; the total where all parts are.
 
     The part is one that would be alone in the fewest of its lines, since there others would have
-    to follow; of these the one of the fewest people, and of these the first.
+    to follow; of these the one of the fewest people, and of these the first. Cells by number that
+    are `released` stay as they are. Was any withheld?
     """
     columns = np.flatnonzero(need.any(axis=0))
     if not len(columns):
         return False
     people, withheld, cell = line.part
-    n, mask = people[:, columns], withheld[:, columns]
-    alone = _alone(lines)[cell[:, columns]]
+    n, mask, number = people[:, columns], withheld[:, columns], cell[:, columns]
+    alone = _alone(lines)[number]
     rank = (alone * (n.max() + 1) + n) * len(n) + np.arange(len(n))[:, None]
-    rank = np.where((n > 0) & ~mask, rank, _NONE)[line.order]
+    rank = np.where((n > 0) & ~mask & ~released[number], rank, _NONE)[line.order]
     smallest = np.minimum.reduceat(rank, line.starts, axis=0)
     there = smallest != _NONE
     wanted = need[:, columns]
     at = np.nonzero(wanted & there)
     withheld[smallest[at] % len(n), columns[at[1]]] = True
-    above = np.nonzero(wanted & ~there)
+    open_ = ~line.total[1][:, columns] & ~released[line.total[2][:, columns]]
+    above = np.nonzero(wanted & ~there & open_)
     line.total[1][above[0], columns[above[1]]] = True
-    return True
+    return bool(len(at[0]) or len(above[0]))
 
 
 def _alone(lines: Sequence[_Line]) -> np.ndarray:
@@ -264,17 +287,18 @@ def _alone(lines: Sequence[_Line]) -> np.ndarray:
     return found
 
 
-def _loosen(lines: Sequence[_Line], determined: np.ndarray) -> None:
-    """Withhold one more cell in a line of each cell that the equations determine."""
-    left = determined
+def _loosen(lines: Sequence[_Line], determined: np.ndarray, released: np.ndarray) -> bool:
+    """Withhold one more cell in a line of each cell that the equations determine; was it done?"""
+    left, done = determined, False
     for line in lines:
         here = np.isin(line.part[2], left) & line.part[1]
         need = np.maximum.reduceat(here[line.order], line.starts, axis=0)
         need &= (line.total[0] > 0) & ~line.total[1]
-        if need.any() and _withhold_next(lines, line, need):
-            left = np.setdiff1d(left, line.part[2][here & need[line.code]])
+        if need.any() and _withhold_next(lines, line, need, released):
+            left, done = np.setdiff1d(left, line.part[2][here & need[line.code]]), True
         if not len(left):
-            return
+            break
+    return done
 
 
 def _determined(lines: Sequence[_Line]) -> np.ndarray:

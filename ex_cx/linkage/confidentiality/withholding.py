@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from ex_cx.linkage.confidentiality.disclosure import Layout, withheld_cells
+from ex_cx.linkage.confidentiality.disclosure import Layout, withheld_cells, withheld_everywhere
 from ex_cx.linkage.periods import coarse_positions, coarser_than
 from ex_cx.linkage.schema import (
     ANSWER_METRICS,
@@ -19,7 +19,23 @@ from ex_cx.linkage.schema import (
     SourceSpec,
 )
 
-__all__ = ["PeopleCells", "about_people", "finest", "is_distribution", "withhold"]
+__all__ = [
+    "CellTable",
+    "PeopleCells",
+    "Plan",
+    "about_people",
+    "cell_table",
+    "finest",
+    "hide",
+    "is_distribution",
+    "planned",
+    "spread",
+    "thresholds",
+    "withhold",
+]
+
+Plan = dict[int, list[np.ndarray]]
+"""Threshold -> for each time which cells are withheld: units, groups and all of them in rows."""
 
 _DETAILS = ("_se", "_promoter_share", "_detractor_share")
 """Columns beside a measure that need as many people as a distribution."""
@@ -37,6 +53,7 @@ class PeopleCells:
     labels : the units, sorted; `unit` is the code of each cell's.
     position : of each cell's period.
     n : measure -> people behind each cell.
+    sums : measure -> what it sums over them; only compared with earlier releases.
     """
 
     frequency: Frequency = "month"
@@ -44,6 +61,23 @@ class PeopleCells:
     unit: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     position: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     n: Mapping[str, np.ndarray] = field(default_factory=dict)
+    sums: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CellTable:
+    """How the cells of a source lie in a table: its rows, its times, and how they add up.
+
+    Attributes
+    ----------
+    layout : the groups of the rows and the longer times.
+    who : name of the column and label of each row: the units, the groups of each attribute, all.
+    when : frequency and position of each column, time by time; the last time is the whole.
+    """
+
+    layout: Layout
+    who: list[tuple[str, str]]
+    when: list[list[tuple[str, int]]]
 
 
 def about_people(measure: MeasureSpec, spec: SourceSpec) -> bool:
@@ -97,21 +131,43 @@ def withhold(
     """
     if not cells.n:
         return frame, {}
-    times, spans = _times(cells, spec.frequency)
-    layouts = [
-        Layout(groups=_codes(each, cells.labels), spans=spans)
-        for each in (groups, all_groups)
-        if each is not None
-    ]
+    known = [each for each in (groups, all_groups) if each is not None]
+    tables = [cell_table(cells, each, spec.unit) for each in known]
+    plans = {
+        name: planned(spread(cells, people), tables, spec.measures[name], spec)
+        for name, people in cells.n.items()
+    }
+    return hide(frame, position, cells, spec, plans)
+
+
+def planned(
+    n: np.ndarray, tables: Sequence[CellTable], measure: MeasureSpec, spec: SourceSpec
+) -> Plan:
+    """What is withheld under all layouts: begun with what the first withholds at any threshold."""
+    least, most = thresholds(measure, spec)
+    every = range(min(MIN_N, least), most + 1)
+    known: dict[int, dict[int, np.ndarray]] = {}
+    for table in tables[:-1]:
+        masks = withheld_cells(n, table.layout, every, known)
+        known = {each: dict(enumerate(masks[each])) for each in every}
+    return withheld_everywhere(n, tables[-1].layout, every, known)
+
+
+def hide(
+    frame: pd.DataFrame,
+    position: np.ndarray,
+    cells: PeopleCells,
+    spec: SourceSpec,
+    plans: Mapping[str, Plan],
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The frame without what the plans withhold, and how many values of each measure that are."""
+    times = _times(cells)[0]
     row, column, carried = _places(frame, position, cells, times, spec.frequency)
     at = _time_of(cells.frequency, spec.frequency)
     out, lost = frame.copy(), {}
-    for name, people in cells.n.items():
-        n = np.zeros((len(cells.labels), len(times[0])), dtype=np.int64)
-        np.add.at(n, (cells.unit, np.searchsorted(times[0], cells.position)), people)
-        least, most = _thresholds(spec.measures[name], spec)
-        masks = _masks(n, layouts, least, most)
-        hidden, thin = (masks[each][at][row, column] for each in (least, most))
+    for name, plan in plans.items():
+        least, most = thresholds(spec.measures[name], spec)
+        hidden, thin = (plan[each][at][row, column] for each in (least, most))
         shown = out[name].notna().to_numpy()
         for ending in _BESIDE:
             if name + ending in out:
@@ -121,24 +177,46 @@ def withhold(
     return out, lost
 
 
-def _masks(
-    n: np.ndarray, layouts: Sequence[Layout], least: int, most: int
-) -> dict[int, list[np.ndarray]]:
-    """What is withheld under all layouts: begun with what the first withholds at any threshold."""
-    every = range(min(MIN_N, least), most + 1)
-    masks = withheld_cells(n, layouts[0], every)
-    for layout in layouts[1:]:
-        known = {each: dict(enumerate(masks[each])) for each in every}
-        masks = withheld_cells(n, layout, every, known)
-    return masks
+def cell_table(
+    cells: PeopleCells, groups: pd.DataFrame, unit: str, *, whole: bool = False
+) -> CellTable:
+    """The table of a source's cells.
+
+    Parameters
+    ----------
+    groups : the unit, then attributes. unit : what it is called.
+    whole : also with attributes that put no two units together, or all.
+    """
+    times, spans = _times(cells)
+    found = _codes(groups, cells.labels, whole=whole)
+    who = [(unit, str(label)) for label in cells.labels]
+    who += [(name, str(value)) for name, (_, values) in found.items() for value in values]
+    named = (cells.frequency, *coarser_than(cells.frequency))
+    when: list[list[tuple[str, int]]] = [
+        [(each, int(at)) for at in positions] for each, positions in zip(named, times, strict=True)
+    ]
+    return CellTable(
+        layout=Layout(groups={name: codes for name, (codes, _) in found.items()}, spans=spans),
+        who=[*who, ("", "")],
+        when=[*when, [("", 0)]],
+    )
 
 
-def _thresholds(measure: MeasureSpec, spec: SourceSpec) -> tuple[int, int]:
+def spread(cells: PeopleCells, values: np.ndarray) -> np.ndarray:
+    """One number per cell as a table of units and finest periods; 0 where there is no cell."""
+    positions = np.unique(cells.position)
+    out = np.zeros((len(cells.labels), len(positions)), dtype=values.dtype)
+    np.add.at(out, (cells.unit, np.searchsorted(positions, cells.position)), values)
+    return out
+
+
+def thresholds(measure: MeasureSpec, spec: SourceSpec) -> tuple[int, int]:
+    """How many people a value of the measure needs, and its standard error."""
     most = max(spec.min_n, spec.min_n_shares)
     return (most if is_distribution(measure) else spec.min_n), most
 
 
-def _times(cells: PeopleCells, frequency: Frequency) -> tuple[list[np.ndarray], list[np.ndarray]]:
+def _times(cells: PeopleCells) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Positions that occur at each time, finest first, and in which longer one each lies."""
     positions, spans = [np.unique(cells.position)], []
     fine = cells.frequency
@@ -156,14 +234,18 @@ def _time_of(fine: Frequency, frequency: Frequency) -> int:
     return 0 if fine == frequency else 1 + coarser_than(fine).index(frequency)
 
 
-def _codes(groups: pd.DataFrame, labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The group of each unit in every attribute that puts two units together at least once."""
+def _codes(
+    groups: pd.DataFrame, labels: np.ndarray, *, whole: bool = False
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The group of each unit, and the groups' names, in every attribute that puts two units
+    together at least once; with `whole` in every one.
+    """
     found = {}
     known = groups.drop_duplicates("unit").set_index("unit")
     for name in known.columns:
         codes, seen = pd.factorize(known[name].reindex(labels), use_na_sentinel=False)
-        if 1 < len(seen) < len(labels):
-            found[str(name)] = codes.astype(np.int64)
+        if whole or 1 < len(seen) < len(labels):
+            found[str(name)] = codes.astype(np.int64), np.asarray(seen)
     return found
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ex_cx.errors import SchemaError
 from ex_cx.linkage.audit import Flow
-from ex_cx.linkage.compute import Counts, check_occur, show_measures, spell_rates
+from ex_cx.linkage.compute import Counts, check_occur, people_sums, show_measures, spell_rates
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, about_people, finest
 from ex_cx.linkage.indatabase.columns import Columns, position_of, typed_columns
 from ex_cx.linkage.indatabase.groups import answer_bounds, group_rows, group_values, unseen
@@ -159,6 +159,7 @@ def _people(
         unit=unit,
         position=cells["position_"].to_numpy(np.int64),
         n={name: found[name][0]["n"].to_numpy() for name in about},
+        sums={name: people_sums(found[name][0], spec.measures[name]) for name in about},
     )
 
 
