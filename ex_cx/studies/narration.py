@@ -27,7 +27,9 @@ class Tally:
         self.total = self.running = self.done = self.failed = self.made = 0
 
     def add(self, progress: Progress) -> None:
-        """Count the start or the end of a run."""
+        """Count the start or the end of a run; the clock begins with the first one."""
+        if not self.total:
+            self.started = self.last = time.monotonic()
         self.total = progress.total
         if progress.outcome is None:
             self.running += 1
