@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,9 +12,10 @@ import pandas as pd
 
 from ex_cx.errors import LinkError, SchemaError, nearest, some
 from ex_cx.linkage.alignspec import CrosswalkSpec
+from ex_cx.linkage.confidentiality.identifiers import hash_columns
 from ex_cx.linkage.parsing import as_text, parse_dates, to_numbers
 from ex_cx.linkage.sources import ReadReport, TableRead, read_table
-from ex_cx.linkage.wording import counted, some_rows
+from ex_cx.linkage.wording import counted, some_rows, written_like
 
 __all__ = ["LOST", "Crosswalk", "Mapped", "read_crosswalk"]
 
@@ -184,8 +185,10 @@ class Crosswalk:
         return np.where(code >= 0, start[code], 0)
 
 
-def read_crosswalk(spec: CrosswalkSpec, root: str | Path = ".", *, dated: bool = True) -> Crosswalk:
-    """Read and check the file of a crosswalk; units stay text.
+def read_crosswalk(
+    spec: CrosswalkSpec, root: str | Path = ".", *, dated: bool = True, people: bool = False
+) -> Crosswalk:
+    """Read and check the file of a crosswalk; units stay text, or are hashed if they are `people`.
 
     Raises
     ------
@@ -195,7 +198,10 @@ def read_crosswalk(spec: CrosswalkSpec, root: str | Path = ".", *, dated: bool =
     columns = read_table(path, sheet=spec.sheet).frame.columns
     wanted = (spec.unit, spec.target, spec.valid_from, spec.valid_to)
     text = [name for name in wanted if name in columns]
-    return Crosswalk.from_frame(read_table(path, text=text, sheet=spec.sheet), spec, dated=dated)
+    table = read_table(path, text=text, sheet=spec.sheet)
+    if people and spec.unit in columns:
+        table = replace(table, frame=hash_columns(table.frame, (spec.unit,), spec.path))
+    return Crosswalk.from_frame(table, spec, dated=dated)
 
 
 def _stretch(stretches: pd.DataFrame, code: np.ndarray, when: np.ndarray) -> np.ndarray:
@@ -262,8 +268,8 @@ def _shares(column: pd.Series, spec: CrosswalkSpec) -> np.ndarray:
     if len(wrong):
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(wrong), 'share')} "
-            f"{'is' if len(wrong) == 1 else 'are'} not above 0 to 1 ({some_rows(wrong + 2)}; "
-            f"first: {some(column.iloc[wrong].astype(str))}). Write 0.4 for 40 %."
+            f"{'is' if len(wrong) == 1 else 'are'} not above 0 to 1 ({some_rows(wrong + 2)}). "
+            "Write 0.4 for 40 %."
         )
     return np.where(np.isnan(share), 1.0, share)
 
@@ -275,7 +281,7 @@ def _span(column: pd.Series, spec: CrosswalkSpec, dated: bool) -> tuple[np.ndarr
         if not (number % 1 == 0).all():
             raise SchemaError(
                 f"The crosswalk {spec.path!r}: {column.name!r} must hold whole numbers, like the "
-                f"periods of the source (first: {some(column.astype(str))})."
+                f"periods of the source (written like {written_like(column.astype(str))})."
             )
         return number.astype(np.int64), number.astype(np.int64) + 1
     text = column if pd.api.types.is_datetime64_any_dtype(column) else as_text(column)

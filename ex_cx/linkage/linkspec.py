@@ -131,6 +131,8 @@ class LinkSpec:
 
     `first` and `last` stand for every source that does not state its own. `frequency` is that of
     the panel; sources that are finer are brought to it, measures by computing them anew.
+    `identifier_key_file` is a file, seen from the data root, that holds the key of the hashes that
+    stand for people; only its owner may read it.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -140,3 +142,4 @@ class LinkSpec:
     frequency: Frequency | Literal[""] = ""
     derive: tuple[DeriveSpec, ...] = ()
     where: tuple[WhereSpec, ...] = ()
+    identifier_key_file: str = ""

@@ -276,6 +276,8 @@ class SourceSpec:
     columns : new name -> column of a file that has one row per unit and period already.
     measures : new name -> how it is computed from many rows per unit and period.
     attributes : new name -> column that is constant within a unit, such as site or region.
+    identifiers : columns that name people, such as an employee's or a customer's number; replaced
+        by keyed hashes as soon as the file is read. The `customer` of a measure always is one.
     ranges : new name of a column -> (lowest, highest) value that can be right.
     first, last : first and last period that the file covers in full, such as "2023-01".
     carry : periods for which a survey wave stands in for the ones after it.
@@ -299,6 +301,7 @@ class SourceSpec:
     columns: Mapping[str, str] = field(default_factory=dict)
     measures: Mapping[str, MeasureSpec] = field(default_factory=dict)
     attributes: Mapping[str, str] = field(default_factory=dict)
+    identifiers: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     first: str | int = ""
     last: str | int = ""
@@ -331,6 +334,7 @@ class SourceSpec:
         if not spells and not self.period:
             raise SchemaError(f"The source {self.path!r} needs 'period', its date column.")
         self._check_names()
+        self._check_identifiers()
         self._check_thresholds()
         if self.mapping is not None:
             self.mapping.check_source(self)
@@ -341,6 +345,12 @@ class SourceSpec:
         if self.frequency in ("year", "integer"):
             return self.is_spells or self.period in self.read.dates
         return True
+
+    @property
+    def people(self) -> tuple[str, ...]:
+        """Columns of identifiers of people, each once."""
+        customers = (m.customer for m in self.measures.values() if m.customer != self.unit)
+        return tuple(dict.fromkeys(filter(None, (*self.identifiers, *customers))))
 
     @property
     def is_spells(self) -> bool:
@@ -362,6 +372,16 @@ class SourceSpec:
                     f"{key!r} of {self.path!r} names {unknown[0]!r}, which is none of its columns."
                     f"{nearest(unknown[0], self.columns)}"
                 )
+
+    def _check_identifiers(self) -> None:
+        answers = {c for m in self.measures.values() for c in m.columns() if c != m.customer}
+        other = {self.period, *self.columns.values(), *self.attributes.values(), *answers}
+        wrong = [name for name in self.people if name in other]
+        if wrong:
+            raise SchemaError(
+                f"{wrong[0]!r} of {self.path!r} is an identifier of people and something that is "
+                "shown or computed with. Take it out of `identifiers`, or name another column."
+            )
 
     def _check_thresholds(self) -> None:
         for name, least in (("min_n", MIN_N), ("min_n_shares", MIN_N_SHARES)):

@@ -85,7 +85,9 @@ def test_money_thousands_and_decimal_commas():
 
 
 def test_a_comma_that_does_not_part_thousands_is_not_taken_for_one():
-    with pytest.raises(SchemaError, match=r"1 value of 2: not a number \(row 3; written like '9,9'\)"):
+    with pytest.raises(
+        SchemaError, match=r"1 value of 2: not a number \(row 3; written like '9,9'\)"
+    ):
         one(text("1,000", "1,5"), thousands=",")
 
 
@@ -365,14 +367,18 @@ def test_mere_dates_are_the_same_in_every_zone():
     rules = TimeRules(zone="Europe/London", to="America/New_York")
     assert one(text("2024-07-01"), rules, kind="time")[0].dt.day.tolist() == [1]
     assert one(text("07012024"), rules, format="%m%d%Y")[0].dt.day.tolist() == [1]
-    with pytest.raises(SchemaError, match=r"without a time of day \(row 3; written like '9999-99-99'\)"):
+    with pytest.raises(
+        SchemaError, match=r"without a time of day \(row 3; written like '9999-99-99'\)"
+    ):
         one(text("2024-07-01 09:00", "2024-07-02"), rules, kind="time")
     local, _ = one(text("2024-07-01 00:00"), rules, kind="time", local=True)
     assert local.dt.day.tolist() == [1]
 
 
 def test_dates_that_are_none_or_could_be_two():
-    with pytest.raises(SchemaError, match=r"1 value of 3: not a time .*\(row 4; written like 'a'\)"):
+    with pytest.raises(
+        SchemaError, match=r"1 value of 3: not a time .*\(row 4; written like 'a'\)"
+    ):
         one(text("2024-07-01", "2024-07-02", "soon"), kind="time")
     found, done = one(text("2024-07-01", "2024-07-01", "soon"), kind="time", invalid="missing")
     assert found.isna().tolist() == [False, False, True]
@@ -657,3 +663,28 @@ def test_a_fault_in_a_mapping_is_told_with_its_own_line(study, tmp_path):
     (tmp_path / "study" / "till.yaml").write_text(TILL.replace("pad: 3", "pda: 3"))
     with pytest.raises(StudyError, match=r"till.yaml, line 4: columns.store.pda: there is no such"):
         study("till.yaml")
+
+
+def test_what_is_wrong_with_the_clean_table_is_told_by_the_rows_of_the_file(tmp_path):
+    """Rows are left out on the way, so that the third of the clean table is row 7 of the file."""
+    lines = ["a title", "unit,day,x,keep", "A,2024-01-02,1,yes", "A,2024-01-03,2,no"]
+    lines += ["B,2024-01-04,2.5,yes", "B,2024-01-05,3,no", "C,2024-02-30,44,yes"]
+    (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
+    mapping = TableMapping(
+        columns={"unit": ColumnMapping(), "day": ColumnMapping(kind="text"), "x": ColumnMapping()},
+        file=FileForm(above_header=1, delimiter=","),
+        rows=RowRules(keep=(RowFilter(column="keep", any_of=("yes",)),)),
+    )
+    table = read_table(tmp_path / "t.csv", mapping=mapping)
+    assert table.rows.tolist() == [3, 5, 7]
+    mean = MeasureSpec(metric="mean", score="x", low=1, high=5)
+    spec = SourceSpec(path="t.csv", unit="unit", period="day", measures={"m": mean})
+    with pytest.raises(SchemaError) as caught:
+        measure_source(table, spec, "s")
+    told = str(caught.value)
+    assert "not dates of the form 2024-03-31 (row 7; written like '9999-99-99')" in told
+    assert "'x': 1 of 3 values are not 1 to 5 (row 7)" in told
+    years = replace(table, frame=table.frame.assign(day=[2024.0, 2024.5, 2025.0]))
+    spec = replace(spec, frequency="year", measures={"m": replace(mean, low=None, high=None)})
+    with pytest.raises(SchemaError, match=r"1 value of 3 are not whole numbers \(row 5\)"):
+        measure_source(years, spec, "s")
