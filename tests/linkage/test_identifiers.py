@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ex_cx.linkage.confidentiality.identifiers import (
 )
 from ex_cx.linkage.link import link_study_data, read_source
 from ex_cx.linkage.linkspec import LinkSpec
-from ex_cx.linkage.schema import MeasureSpec, SourceSpec
+from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, SourceSpec
 
 KEY = "a key of sixteen or more"
 CALLS = MeasureSpec(metric="fcr", customer="customer", days=3)
@@ -166,3 +167,17 @@ def test_two_keys_are_one_too_many(folder, monkeypatch):
     with pytest.raises(SchemaError, match=r"stated in `identifier_key_file` and in EX_CX_") as told:
         panel(calls(), folder, "study.key")
     assert KEY not in str(told.value)
+
+
+def test_people_as_units_are_hashed_where_rows_stay_in_a_database_too(folder):
+    pytest.importorskip("ibis")
+    key_file(folder)
+    pd.read_csv(folder / "calls.csv", dtype={"agent": str, "customer": str}).assign(
+        day=lambda frame: pd.to_datetime(frame["day"])
+    ).to_parquet(folder / "calls.parquet")
+    spec = calls(unit="agent", identifiers=("agent",))
+    stored = replace(spec, path="calls.parquet", database=DatabaseSpec())
+    found = panel(stored, folder, "study.key")
+    pd.testing.assert_frame_equal(found, panel(spec, folder, "study.key"))
+    with pytest.raises(SchemaError, match=r"are people.* State one"):
+        panel(stored, folder)
