@@ -55,11 +55,12 @@ def within_group_agreement(
     items, unit : columns. n_options : answer options of an item.
     null : uniform, (A^2 - 1) / 12; or slight_skew, for 5 to 11 options: people like to answer
         on the good side, so that chance alone looks like agreement.
-    min_n : respondents below which a unit's index is not shown.
+    min_n : respondents below which a unit's index and its n are not shown.
 
     Returns
     -------
-    One row per unit: unit, n (complete respondents), r_wg (missing below `min_n`).
+    One row per unit: unit, n (complete respondents), r_wg; both missing below `min_n`, where
+    nobody answered n is 0.
 
     Raises
     ------
@@ -84,7 +85,13 @@ def within_group_agreement(
     units = sorted(frame[unit].dropna().unique())
     n = complete.groupby(unit).size().reindex(units, fill_value=0)
     found = pd.DataFrame({"n": n, "r_wg": index.reindex(n.index)})
-    return found.assign(r_wg=found["r_wg"].where(found["n"] >= min_n)).reset_index(names="unit")
+    found["r_wg"] = found["r_wg"].where(found["n"] >= min_n)
+    return found.assign(n=_shown_n(found["n"], min_n)).reset_index(names="unit")
+
+
+def _shown_n(n: pd.Series, min_n: int) -> pd.Series:
+    """Numbers of respondents without those that are few; nobody is not."""
+    return n.astype(float).where((n >= min_n) | (n == 0))
 
 
 def _null_variance(n_options: int, null: str) -> float:
@@ -176,7 +183,8 @@ def unit_means(frame: pd.DataFrame, score: str, unit: str, *, min_n: int = MIN_N
 
     Returns
     -------
-    One row per unit: unit, n, mean, std_error (sqrt(w / n), in score units), reliability, shrunken.
+    One row per unit: unit, n, mean, std_error (sqrt(w / n), in score units), reliability, shrunken;
+    all missing below `min_n`.
 
     Notes
     -----
@@ -213,7 +221,7 @@ def unit_means(frame: pd.DataFrame, score: str, unit: str, *, min_n: int = MIN_N
     )
     numbers = ["mean", "std_error", "reliability", "shrunken"]
     found.loc[found["n"] < min_n, numbers] = np.nan
-    return found
+    return found.assign(n=_shown_n(found["n"], min_n))
 
 
 def respondents_needed(icc1: float, reliability: float = CUSTOMARY) -> int:

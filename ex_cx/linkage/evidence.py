@@ -6,7 +6,7 @@ tables. Of a scale with few respondents nothing is shown.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,11 +14,19 @@ import pandas as pd
 
 from ex_cx.linkage.agreement import aggregation_report
 from ex_cx.linkage.check import check_table
+from ex_cx.linkage.confidentiality.withholding import PeopleCells
 from ex_cx.linkage.invariance import FEWEST, wave_invariance
-from ex_cx.linkage.periods import MISSING, dates_needed, period_label, period_positions
+from ex_cx.linkage.periods import (
+    MISSING,
+    coarse_positions,
+    dates_needed,
+    period_label,
+    period_positions,
+)
+from ex_cx.linkage.scales import score_scale
 from ex_cx.linkage.schema import MIN_N_SHARES, ColumnRule, MeasureSpec, SourceSpec, TableSchema
 
-__all__ = ["ScaleEvidence", "scale_evidence"]
+__all__ = ["ScaleEvidence", "scale_evidence", "without_totals"]
 
 _MOST_OPTIONS = 101
 """A scale of more whole numbers has no answer options to speak of."""
@@ -49,7 +57,9 @@ class ScaleEvidence:
         )
 
 
-def scale_evidence(frame: pd.DataFrame, spec: SourceSpec, name: str) -> ScaleEvidence:
+def scale_evidence(
+    frame: pd.DataFrame, spec: SourceSpec, name: str, people: PeopleCells | None = None
+) -> ScaleEvidence:
     """Agreement, reliability and sameness over waves of every scale that a source measures.
 
     Parameters
@@ -57,6 +67,8 @@ def scale_evidence(frame: pd.DataFrame, spec: SourceSpec, name: str) -> ScaleEvi
     frame : one row per respondent, as read. Units are those of the file; rows without unit or
         period are left out, as in the measures.
     spec, name : of the source; one without a measure `scale_mean` has no evidence.
+    people : those behind the units' values. A wave of all who answered every item less its units
+        would tell of the others: where they are fewer than `min_n`, its n and mean are missing.
     """
     wanted = {n: m for n, m in spec.measures.items() if m.metric == "scale_mean"}
     if not wanted:
@@ -81,6 +93,11 @@ def scale_evidence(frame: pd.DataFrame, spec: SourceSpec, name: str) -> ScaleEvi
         )
         same, compared = _sameness(answers, items, labels)
         found = pd.concat([found, same], ignore_index=True) if len(same) else found
+        if len(compared):
+            few = _few_apart(answers, items, measure.min_share, spec, people, scale)
+            hidden = compared["wave"].isin({labels[at] for at in few})
+            numbers = compared[["n", "mean"]].astype(float).mask(hidden)
+            compared = compared.assign(n=numbers["n"], mean=numbers["mean"])
         scales.append(found.assign(source=name, scale=scale))
         waves.append(compared.assign(source=name, scale=scale))
     return ScaleEvidence(scales=_keys_first(scales), waves=_keys_first(waves))
@@ -139,6 +156,47 @@ def _sameness(
         "reading": of + found.reading,
     }
     return pd.DataFrame([row]), found.waves.assign(wave=waves)
+
+
+def without_totals(waves: pd.DataFrame, hidden: Collection[tuple[str, str, str]]) -> pd.DataFrame:
+    """Waves without n and mean where the total of all units may not be shown.
+
+    Parameters
+    ----------
+    hidden : source, measure and period of those.
+    """
+    if not len(waves) or not hidden:
+        return waves
+    keys = zip(waves["source"], waves["scale"], waves["wave"].astype(str), strict=True)
+    away = pd.Series([key in hidden for key in keys], index=waves.index)
+    numbers = waves[["n", "mean"]].astype(float).mask(away)
+    return waves.assign(n=numbers["n"], mean=numbers["mean"])
+
+
+def _few_apart(
+    answers: pd.DataFrame,
+    items: list[str],
+    min_share: float,
+    spec: SourceSpec,
+    people: PeopleCells | None,
+    scale: str,
+) -> list[int]:
+    """Waves in which all who answered every item, and those behind the units, are apart by few.
+
+    Apart are those who left an item out and have a score all the same, and those whose unit is not
+    in the panel; both count, since one may come in where another goes.
+    """
+    scored = score_scale(answers, items=items, low=0, high=0, min_share=min_share).notna()
+    partly = (scored & answers[items].isna().any(axis=1)).groupby(answers["_wave"]).sum()
+    apart = partly
+    if people is not None and scale in people.n:
+        position = people.position
+        if people.frequency != spec.frequency:
+            position = coarse_positions(position, people.frequency, spec.frequency)
+        measured = pd.Series(people.n[scale]).groupby(position).sum()
+        given = scored.groupby(answers["_wave"]).sum()
+        apart = partly + (given - measured.reindex(given.index, fill_value=0)).abs()
+    return [int(at) for at in apart.index[(apart > 0) & (apart < spec.min_n)]]
 
 
 def _keys_first(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from ex_cx.linkage.confidentiality.identifiers import hash_columns, key_from
 from ex_cx.linkage.confidentiality.protect import ReleaseAsked, protect_release, protect_sources
 from ex_cx.linkage.confidentiality.releases import Release
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
-from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence
+from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence, without_totals
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.panel import Panel
@@ -40,11 +40,13 @@ class Linked:
     Attributes
     ----------
     release : what a register is to keep, if the panel was compared with earlier releases.
+    hidden_totals : source, measure and period whose total over all units is withheld then.
     """
 
     panel: Panel
     audit: LinkAudit
     release: Release | None = field(default=None, repr=False)
+    hidden_totals: frozenset[tuple[str, str, str]] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -88,7 +90,8 @@ def link_study_data(
     with key_from(plan.identifier_key_file, root):
         measured, scales = _measured(sources, plan, root)
     linked = _with_selective(link_sources(measured, asked))
-    audit = replace(linked.audit, scales=scales.scales, waves=scales.waves)
+    waves = without_totals(scales.waves, linked.hidden_totals)
+    audit = replace(linked.audit, scales=scales.scales, waves=waves)
     linked = replace(linked, audit=audit)
     return keep_where(derive(linked, plan.derive), plan.where)
 
@@ -111,7 +114,7 @@ def _measured(
         )
         measured.append(source)
         if isinstance(table, TableRead):
-            evidence.append(scale_evidence(table.frame, spec, name))
+            evidence.append(scale_evidence(table.frame, spec, name, source.people))
     return measured, ScaleEvidence.joined(evidence)
 
 
@@ -210,8 +213,9 @@ def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None =
     """
     _check_compatible(sources)
     sources, release = protect_sources(sources), None
+    hidden: frozenset[tuple[str, str, str]] = frozenset()
     if asked is not None:
-        sources, release = protect_release(sources, asked)
+        sources, release, hidden = protect_release(sources, asked)
     keys = _all_keys(sources)
     _check_overlap(sources, keys)
     linked = np.all([rows >= 0 for rows in keys.rows], axis=0)
@@ -228,7 +232,8 @@ def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None =
     frame = pd.DataFrame({**columns, "linked": linked})
     provenance = {name: label for source in sources for name, label in source.provenance.items()}
     panel = Panel.from_frame(frame, unit="unit", period="period", provenance=provenance)
-    return Linked(panel=panel, audit=_audit(sources, keys, linked), release=release)
+    audit = _audit(sources, keys, linked)
+    return Linked(panel=panel, audit=audit, release=release, hidden_totals=hidden)
 
 
 def _check_compatible(sources: Sequence[MeasuredSource]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 from ex_cx.linkage.audit import LinkAudit
@@ -89,7 +90,7 @@ def _waves(found: pd.DataFrame, names: Mapping[str, str]) -> Table:
         {
             "scale": [label(name, names) for name in found["scale"]],
             "wave": found["wave"].astype(str),
-            "respondents": [count(n) for n in found["n"]],
+            "respondents": ["–" if np.isnan(n) else count(n) for n in found["n"].astype(float)],
             "mean": [number(value) for value in found["mean"]],
             "alpha": [number(value) for value in found["alpha"]],
             "congruence": [number(value) for value in found["congruence"]],
@@ -97,6 +98,7 @@ def _waves(found: pd.DataFrame, names: Mapping[str, str]) -> Table:
     )
     caption = (
         "The scale in each wave: complete respondents (50 or more), mean, consistency, and "
-        "Tucker's congruence of the loadings with those of the first wave (.95 and more: alike)."
+        "Tucker's congruence of the loadings with those of the first wave (.95 and more: alike). "
+        "Numbers from which a few people's answers would follow are left out."
     )
     return Table(name="scale_waves", frame=shown, caption=caption, text_columns=("scale", "wave"))

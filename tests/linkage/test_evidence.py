@@ -10,6 +10,8 @@ import pytest
 
 from ex_cx.linkage.agreement import icc, within_group_agreement
 from ex_cx.linkage.audit import LinkAudit
+from ex_cx.linkage.confidentiality.protect import ReleaseAsked
+from ex_cx.linkage.confidentiality.releases import Past
 from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence
 from ex_cx.linkage.link import link_study_data
 from ex_cx.linkage.scales import cronbach_alpha
@@ -150,3 +152,50 @@ def test_no_scale_no_section(linked):
 def _row(index, value, met):
     known = {"source": "survey", "scale": "mood", "customary": 0.7, "reading": "as it is"}
     return known | {"index": index, "value": value, "met": met}
+
+
+def _with_gaps(n: int, wave: str = "2024-04") -> pd.DataFrame:
+    """Twelve teams in two waves; `n` people of one wave left out an item, and have a score."""
+    answers = _answers()
+    at = answers.index[answers["wave"] == wave][:n]
+    return answers.assign(a=answers["a"].mask(answers.index.isin(at)))
+
+
+def _waves(answers: pd.DataFrame, folder) -> pd.DataFrame:
+    answers.to_csv(folder / "survey.csv", index=False)
+    linked = link_study_data({"survey": SPEC}, root=folder)
+    assert linked.panel.frame["mood"].notna().all()
+    return linked.audit.waves.set_index("wave")[["n", "mean"]]
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_a_wave_less_its_units_does_not_tell_of_few_who_left_an_item_out(n, tmp_path):
+    answers = _with_gaps(n)
+    # what it would tell: all units' sums less the wave's own are the scores of those n people
+    turned = answers.assign(c=6 - answers["c"])[answers["wave"] == "2024-04"]
+    scores = turned[["a", "b", "c"]].mean(axis=1)
+    complete = turned[["a", "b", "c"]].notna().all(axis=1)
+    assert scores.sum() - scores[complete].sum() == pytest.approx(scores[~complete].sum())
+    found = _waves(answers, tmp_path)
+    assert found.loc["2024-04"].isna().all()
+    assert found.loc["2024-01", "n"] == 144
+
+
+@pytest.mark.parametrize("n", [0, 5])
+def test_a_wave_is_told_where_nobody_or_enough_left_an_item_out(n, tmp_path):
+    found = _waves(_with_gaps(n), tmp_path)
+    assert found["n"].tolist() == [144, 144 - n]
+    assert found["mean"].notna().all()
+
+
+def test_a_late_answer_is_not_told_by_the_wave_either(tmp_path):
+    answers = _answers()
+    past = Past(key=b"key")
+    means = []
+    for rows in (answers, pd.concat([answers, answers.tail(1)])):
+        rows.to_csv(tmp_path / "survey.csv", index=False)
+        asked = ReleaseAsked(past=past, study="mood")
+        linked = link_study_data({"survey": SPEC}, root=tmp_path, asked=asked)
+        past = Past(key=b"key", releases=(*past.releases, linked.release))
+        means.append(linked.audit.waves.set_index("wave")["mean"].notna().to_dict())
+    assert means == [{"2024-01": True, "2024-04": True}, {"2024-01": True, "2024-04": False}]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
+import numpy as np
 import pandas as pd
 
 from ex_cx.errors import LinkError
@@ -32,6 +34,8 @@ from ex_cx.linkage.confidentiality.withholding import (
     withhold,
 )
 from ex_cx.linkage.measure import MeasuredSource
+from ex_cx.linkage.periods import period_label
+from ex_cx.linkage.schema import Frequency
 
 __all__ = ["ReleaseAsked", "protect_release", "protect_sources"]
 
@@ -63,11 +67,12 @@ def protect_sources(sources: Sequence[MeasuredSource]) -> list[MeasuredSource]:
 
 def protect_release(
     sources: Sequence[MeasuredSource], asked: ReleaseAsked
-) -> tuple[list[MeasuredSource], Release]:
+) -> tuple[list[MeasuredSource], Release, frozenset[tuple[str, str, str]]]:
     """The sources, protected already, without what differences from earlier releases would tell.
 
     What is withheld further is counted under `withheld_for_release`. A release of the same
     data as an earlier one is compared with those before that one only, so that it is the same.
+    Also what the register is to keep; and source, measure and period whose total is withheld.
 
     Raises
     ------
@@ -81,15 +86,18 @@ def protect_release(
     earlier = asked.past.before(name)
     plans: dict[str, dict[str, Plan]] = {}
     tables: dict[str, ReleasedTable] = {}
+    hidden: set[tuple[str, str, str]] = set()
     for draft in drafts:
         kept = [each for each in earlier if draft.key in each.tables]
         past = [each.tables[draft.key] for each in kept]
         _refuse(draft, [kept[at] for at in not_planned(draft.cells, past)])
         plan = replanned(asked.past.key, draft.cells, draft.layout, draft.plan, past)
         plans.setdefault(draft.source, {})[draft.measure] = plan
+        hidden |= {(draft.source, draft.measure, label) for label in draft.hidden_totals(plan)}
         tables[draft.key] = draft.table(asked.past.key, plan)
     found = [_without(source, plans.get(source.name, {})) for source in sources]
-    return found, Release(study=asked.study, made=asked.made, name=name, tables=tables)
+    release = Release(study=asked.study, made=asked.made, name=name, tables=tables)
+    return found, release, frozenset(hidden)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,6 +116,13 @@ class _Drafted:
     def table(self, key: bytes, plan: Plan) -> ReleasedTable:
         """What the register keeps of it, shown by a plan."""
         return released_table(key, self.cells, plan, self.least, self.most)
+
+    def hidden_totals(self, plan: Plan) -> Iterator[str]:
+        """Periods, as they are written, whose total over all units is withheld."""
+        for masks, whens in zip(plan[self.least], self.layout.when, strict=True):
+            for frequency, at in (whens[i] for i in np.flatnonzero(masks[-1])):
+                if frequency:
+                    yield period_label(at, cast(Frequency, frequency))
 
 
 def _refuse(draft: _Drafted, strangers: Sequence[Release]) -> None:
