@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.errors import PanelError, some
+from ex_cx.linkage.wording import written_like
 
 __all__ = ["calendar_codes", "regular_calendar"]
 
@@ -62,8 +63,8 @@ def _whole_numbers(values: pd.Series) -> pd.Series:
     broken = values[(values != values.round()) | (values.abs() > 2**53)]
     if len(broken):
         raise PanelError(
-            f"{len(broken)} of {len(values)} periods in {values.name!r} are not whole numbers "
-            f"({some(broken)}). Use integers, dates, or text such as 2024-03."
+            f"{len(broken)} of {len(values)} periods in {values.name!r} are not whole numbers. "
+            "Use integers, dates, or text such as 2024-03."
         )
     return _true_integers(values.astype(np.int64))
 
@@ -118,12 +119,13 @@ def _parse_text(text: pd.Series, name: Hashable) -> pd.Series:
         if len(odd):
             raise PanelError(
                 f"{len(odd)} of {len(text)} periods in {name!r} are not written like the others "
-                f"({text[fits].iloc[0]!r}): {some(odd.unique())}. Write all in one form."
+                f"({written_like(text[fits].iloc[:1])}): {written_like(odd.unique())}. Write all in "
+                "one form."
             )
         return pd.Series(_as_form(text, form), name=name)
     raise PanelError(
-        f"The periods in {name!r} are not understood (first: {some(text.unique())}). Use integers, "
-        "dates, or text such as 2024-03, 2024Q1 or 2024."
+        f"The periods in {name!r} are not understood (written like "
+        f"{written_like(text.unique())}). Use integers, dates, or text such as 2024-03, 2024Q1 or 2024."
     )
 
 

@@ -38,11 +38,11 @@ def some_rows(rows: Sequence[int] | np.ndarray, most: int = 5) -> str:
 def written_like(values: Iterable[object], most: int = 3) -> str:
     """The forms of values, in place of the values: who answered what, and names, stay in the file.
 
-    A digit is a 9 (more than four in a row: 9..9), letters are an a, other signs a ?, but for
+    A digit is a 9 (more than eight in a row: 9..9), letters are an a, other signs a ?, but for
     spaces and what stands in numbers and dates. Long forms are cut.
 
     >>> written_like(["31/12/2024", "01/02/2024", "n/a", "E-1000417", "Ann Lee, team 7"])
-    "'99/99/9999', 'a/a', 'a-9..9' and 1 more"
+    "'99/99/9999', 'a/a', 'a-9999999' and 1 more"
     """
     forms = list(dict.fromkeys(_form(str(value)) for value in values))
     more = f" and {len(forms) - most} more" if len(forms) > most else ""
@@ -62,7 +62,7 @@ def almost_there(wanted: str, seen: Iterable[object]) -> str:
 def _form(text: str) -> str:
     plain = re.sub(r"[^\W\d_]+", "a", text.strip()[:200])
     plain = re.sub(r"\d", "9", plain)
-    plain = re.sub(r"9{5,}", "9..9", plain)
+    plain = re.sub(r"9{9,}", "9..9", plain)
     plain = re.sub(r"\s+", " ", plain)
     plain = re.sub(r"[^a9 .,:;/%()+<>=\u2212-]", "?", plain)
     return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "..."

@@ -76,35 +76,35 @@ def _message(values) -> str:
         (
             [1.0, 2.5],
             (
-                "1 of 2 periods in 'when' are not whole numbers ('2.5'). Use integers, dates, or "
+                "1 of 2 periods in 'when' are not whole numbers. Use integers, dates, or "
                 "text such as 2024-03."
             ),
         ),
         (
             ["2024-03", "April 2024", "2024-05"],
             (
-                "1 of 3 periods in 'when' are not written like the others ('2024-03'): 'April "
-                "2024'. Write all in one form."
+                "1 of 3 periods in 'when' are not written like the others ('9999-99'): 'a "
+                "9999'. Write all in one form."
             ),
         ),
         (
             ["2024-03", "2024Q2"],
             (
-                "1 of 2 periods in 'when' are not written like the others ('2024-03'): '2024Q2'. "
+                "1 of 2 periods in 'when' are not written like the others ('9999-99'): '9999a9'. "
                 "Write all in one form."
             ),
         ),
         (
             ["wave 1", "wave 2"],
             (
-                "The periods in 'when' are not understood (first: 'wave 1', 'wave 2'). Use "
+                "The periods in 'when' are not understood (written like 'a 9'). Use "
                 "integers, dates, or text such as 2024-03, 2024Q1 or 2024."
             ),
         ),
         (
             ["202403", "202404"],
             (
-                "The periods in 'when' are not understood (first: '202403', '202404'). Use "
+                "The periods in 'when' are not understood (written like '999999'). Use "
                 "integers, dates, or text such as 2024-03, 2024Q1 or 2024."
             ),
         ),
