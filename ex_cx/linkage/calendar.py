@@ -119,13 +119,14 @@ def _parse_text(text: pd.Series, name: Hashable) -> pd.Series:
         if len(odd):
             raise PanelError(
                 f"{len(odd)} of {len(text)} periods in {name!r} are not written like the others "
-                f"({written_like(text[fits].iloc[:1])}): {written_like(odd.unique())}. Write all in "
-                "one form."
+                f"({written_like(text[fits].iloc[:1])}): {written_like(odd.unique())}. Write all "
+                "in one form."
             )
         return pd.Series(_as_form(text, form), name=name)
     raise PanelError(
         f"The periods in {name!r} are not understood (written like "
-        f"{written_like(text.unique())}). Use integers, dates, or text such as 2024-03, 2024Q1 or 2024."
+        f"{written_like(text.unique())}). Use integers, dates, or text such as 2024-03, "
+        "2024Q1 or 2024."
     )
 
 

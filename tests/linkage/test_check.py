@@ -69,9 +69,8 @@ def test_all_problems_are_in_one_message():
             "Correct them, or state `date_format`."
         ),
         (
-            "- 'score': 1 of 5 values are not numbers (row 3; written like 'a/a'). Correct them, or "
-            "list the "
-            "marker of missing values under `missing`."
+            "- 'score': 1 of 5 values are not numbers (row 3; written like 'a/a'). Correct them, "
+            "or list the marker of missing values under `missing`."
         ),
         "- 'score': 1 of 5 values are infinite (row 5). Correct or blank them.",
         (

@@ -254,9 +254,8 @@ def test_text_in_a_numeric_column_is_an_error():
     assert str(caught.value).splitlines() == [
         "'ready' has 1 problem in 2 rows.",
         (
-            "- 'score': 1 of 2 values are not numbers (row 3; written like 'a<99'). Correct them, or "
-            "list the"
-            " marker of missing values under `missing`."
+            "- 'score': 1 of 2 values are not numbers (row 3; written like 'a<99'). Correct them, "
+            "or list the marker of missing values under `missing`."
         ),
     ]
 

@@ -247,9 +247,9 @@ BAD_FILES = [
         "a.csv",
         "unit;x\nA;1,500\n",
         (
-            "'a.csv' has 1 column of numbers written like '9,999' ('x'), where the comma may stand for "
-            "the "
-            "decimals or the thousands. State decimal=',' or export the numbers without separators."
+            "'a.csv' has 1 column of numbers written like '9,999' ('x'), where the comma may stand "
+            "for the decimals or the thousands. State decimal=',' or "
+            "export the numbers without separators."
         ),
     ),
     (
@@ -296,12 +296,12 @@ def test_what_only_claims_to_be_excel_or_parquet(write):
 
 def test_ambiguous_and_broken_dates(write):
     assert message(SchemaError, write("a.csv", "d\n03/04/2024\n05/06/2024\n"), dates=["d"]) == (
-        "'a.csv', column 'd': 2 different dates written like '99/99/9999', which may have the day or "
-        "the month first. State date_format='%d/%m/%Y' or '%m/%d/%Y'."
+        "'a.csv', column 'd': 2 different dates written like '99/99/9999', which may have the day "
+        "or the month first. State date_format='%d/%m/%Y' or '%m/%d/%Y'."
     )
     assert message(SchemaError, write("a.csv", "d\n13/04/2024\n05/16/2024\n"), dates=["d"]) == (
-        "'a.csv', column 'd': 2 different dates written like '99/99/9999', some with the day first and "
-        "some with the month first. State date_format='%d/%m/%Y' or '%m/%d/%Y'."
+        "'a.csv', column 'd': 2 different dates written like '99/99/9999', some with the day first "
+        "and some with the month first. State date_format='%d/%m/%Y' or '%m/%d/%Y'."
     )
     content = "d\n2024-01-01\n2024-02-30\nsoon\n2024-01-02\n"
     assert message(SchemaError, write("a.csv", content), dates=["d"]) == (
