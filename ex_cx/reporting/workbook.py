@@ -131,12 +131,13 @@ def _sheet(book: Workbook, name: str, used: set[str]) -> Worksheet:
 
 def _write_results(book: Workbook, sheet: Worksheet, frame: pd.DataFrame) -> None:
     """A frame from the first cell on, its header frozen and filterable."""
-    last = _write_table(book, sheet, 0, frame)
+    columns = [list(values) for _, values in frame.items()]
+    last = _write_table(book, sheet, 0, list(frame.columns), columns)
     sheet.freeze_panes(1, 0)
     if len(frame.columns):
         sheet.autofilter(0, 0, max(last - 1, 1), len(frame.columns) - 1)
-    for at, column in enumerate(frame.columns):
-        sheet.set_column(at, at, _width([column, *frame[column]]))
+    for at, (column, values) in enumerate(zip(frame.columns, columns, strict=True)):
+        sheet.set_column(at, at, _width([column, *values]))
 
 
 def _write_run(book: Workbook, sheet: Worksheet, name: str, report: Mapping[str, Any]) -> None:
@@ -148,12 +149,12 @@ def _write_run(book: Workbook, sheet: Worksheet, name: str, report: Mapping[str,
     sheet.freeze_panes(len(heads), 0)
     row, widths = len(heads) + 1, dict[int, float]()
     for table in _tables(report):
-        frame = pd.DataFrame(table["rows"], columns=table["columns"], dtype=object)
+        names, rows = table["columns"], table["rows"]
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         _write_cell(sheet, row, 0, table["caption"], bold)
-        row = _write_table(book, sheet, row + 1, frame) + 1
-        for at in range(len(frame.columns)):
-            wide = _width([frame.columns[at], *frame.iloc[:, at]])
-            widths[at] = max(wide, widths.get(at, 0))
+        row = _write_table(book, sheet, row + 1, names, columns) + 1
+        for at, (column, values) in enumerate(zip(names, columns, strict=True)):
+            widths[at] = max(_width([column, *values]), widths.get(at, 0))
     for at, wide in widths.items():
         sheet.set_column(at, at, wide)
 
@@ -171,16 +172,23 @@ def _tables(report: Mapping[str, Any]) -> list[dict[str, Any]]:
     return tables
 
 
-def _write_table(book: Workbook, sheet: Worksheet, top: int, frame: pd.DataFrame) -> int:
-    """Header and rows from row `top` on; the row below the last."""
+def _write_table(
+    book: Workbook,
+    sheet: Worksheet,
+    top: int,
+    names: Sequence[str],
+    columns: Sequence[Sequence[Any]],
+) -> int:
+    """Header and columns from row `top` on; the row below the last."""
     head = book.add_format({"bold": True, "bottom": 1, "bg_color": "#E9EEF4"})
-    for at, column in enumerate(frame.columns):
-        _write_cell(sheet, top, at, str(column), head)
-        shape = book.add_format({"num_format": _FORMATS.get(str(column), "#,##0.0000")})
-        whole = book.add_format({"num_format": "#,##0"})
-        for below, value in enumerate(frame.iloc[:, at], start=top + 1):
-            _write_cell(sheet, below, at, value, whole if _is_whole(value) else shape)
-    return top + 1 + len(frame)
+    whole = book.add_format({"num_format": "#,##0"})
+    last = top
+    for at, (name, values) in enumerate(zip(names, columns, strict=True)):
+        _write_cell(sheet, top, at, str(name), head)
+        shape = book.add_format({"num_format": _FORMATS.get(str(name), "#,##0.0000")})
+        for last, value in enumerate(values, start=top + 1):
+            _write_cell(sheet, last, at, value, whole if _is_whole(value) else shape)
+    return last + 1
 
 
 def _is_whole(value: Any) -> bool:
