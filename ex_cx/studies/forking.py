@@ -51,6 +51,8 @@ def serve(runner: int) -> None:
             return
         with contextlib.suppress(ImportError):
             import_module(name)
+    with contextlib.suppress(ImportError):
+        _rehearse()
     gc.collect()
     gc.freeze()
 
@@ -72,6 +74,22 @@ def _own() -> Iterator[str]:
     for room in ROOMS:
         inside = import_module(f"ex_cx.{room}").__path__
         yield from (f"ex_cx.{room}.{module.name}" for module in pkgutil.iter_modules(inside))
+
+
+def _rehearse() -> None:
+    """Draw and show something small, so that every kernel finds fonts and templates read."""
+    import pandas as pd
+
+    from ex_cx.reporting.page import template
+    from ex_cx.reporting.plots import plot_forest
+    from ex_cx.reporting.report import draw_figure
+
+    row = {"term": "x", "estimator": "within", "estimate": 0.1, "conf_low": 0.0, "conf_high": 0.2}
+    frame = pd.DataFrame([row | {"conf_level": 0.95}])
+    draw_figure(plot_forest(frame), "rehearsal", caption="", alt="")
+    frame.to_html()
+    frame.to_string()
+    template("body.html.j2")
 
 
 def _listen(kernels: dict[int, int], tell: Callable[[dict[str, int]], None], silence: int) -> None:
