@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from ex_cx.errors import SchemaError
 from ex_cx.linkage import check, compute, link, measure
 from ex_cx.studies.printing import BROWSERS
 from ex_cx.studies.runner import run_study
@@ -214,9 +215,11 @@ def leaks_of_file(path: Path) -> list[str]:
     if kind == ".csv":
         frame = pd.read_csv(path) if text.strip() else pd.DataFrame()
         return leaks_of_frame(frame) + leaks_of_text(text)
-    readers = {".svg": leaks_of_svg, ".html": leaks_of_page, ".ipynb": leaks_of_notebook}
-    assert kind in (*readers, ".json", ".log"), path
-    return readers.get(kind, leaks_of_text)(text)
+    assert kind in (*READERS, ".json", ".log"), path
+    return READERS.get(kind, leaks_of_text)(text)
+
+
+READERS = {".svg": leaks_of_svg, ".html": leaks_of_page, ".ipynb": leaks_of_notebook}
 
 
 def leaks_of_folder(folder: Path) -> dict[str, list[str]]:
@@ -243,28 +246,26 @@ def told(company) -> str:
 
 
 def test_nothing_that_was_planted_is_in_any_file_of_a_run_or_on_the_terminal(company, told):
-    folder = company.parent / "runs" / "company"
+    runs = company.parent / "runs"
     assert "1 of 7 runs failed" in told
     assert leaks_of_text(told) == []
-    kinds = {path.suffix for path in folder.rglob("*") if path.is_file()}
-    assert kinds >= {
-        ".ipynb",
-        ".html",
-        ".svg",
-        ".png",
-        ".csv",
-        ".json",
-        ".parquet",
-        ".xlsx",
-        ".log",
-    }
-    assert leaks_of_folder(folder) == {}
-    panel = pd.read_parquet(folder / "panel.parquet").set_index(["unit", "period"])
-    for (team, month), name in [(c, "ex_mood") for c in SMALL] + [
-        (c, "cx_effort") for c in SMALL_EFFORT
-    ]:
-        row = panel.loc[(f"team{team:02d}", f"2024-{month + 1:02d}")]
-        assert row.filter(like=name).isna().all()
+    kinds = {path.suffix for path in runs.rglob("*") if path.is_file()}
+    assert kinds >= {*READERS, ".png", ".csv", ".json", ".parquet", ".xlsx", ".log"}
+    assert leaks_of_folder(runs) == {}
+    panel = pd.read_parquet(runs / "company" / "panel.parquet").set_index(["unit", "period"])
+    for name, small in (("ex_mood", SMALL), ("cx_effort", SMALL_EFFORT)):
+        for team, month in small:
+            row = panel.loc[(f"team{team:02d}", f"2024-{month + 1:02d}")]
+            assert row.filter(like=name).isna().all()
+
+
+@pytest.mark.parametrize("command", ["check", "status", "run"])
+def test_other_commands_print_nothing_that_was_planted(company, told, command):
+    options = {"check": [], "status": [], "run": ["--json", "--dry-run"]}[command]
+    out = [] if command == "check" else ["--out", company.parent / "runs"]
+    text = ex_cx(command, company, *out, *options)
+    assert "panel_regression" in text
+    assert leaks_of_text(text) == []
 
 
 @pytest.fixture(scope="module")
@@ -294,11 +295,11 @@ def test_the_attack_finds_small_cells_where_nothing_is_withheld(unprotected, kin
     assert any(name.endswith(kind) for name in found)
 
 
-def spoiled(company: Path, folder: Path, name: str, spoil) -> Path:
-    """The study in `folder`, one of its files changed."""
+def spoiled(company: Path, folder: Path, name: str, column: str, value: str) -> Path:
+    """The study in `folder`, with one value in row 9 of one of its files."""
     shutil.copytree(company.parent, folder, ignore=shutil.ignore_patterns("runs", "unprotected"))
     frame = pd.read_csv(folder / name, dtype=str)
-    spoil(frame)
+    frame.loc[7, column] = value
     frame.to_csv(folder / name, index=False)
     return folder / company.name
 
@@ -315,12 +316,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_what_is_wrong_in_a_file_is_told_by_its_row_and_never_quoted(company, tmp_path, case):
     name, column, value = WRONG[case]
-    study = spoiled(
-        company,
-        tmp_path / "bad",
-        name,
-        lambda frame: frame.__setitem__(column, _with(frame[column], value)),
-    )
+    study = spoiled(company, tmp_path / "bad", name, column, value)
     text = ex_cx("run", study, "--out", tmp_path / "runs")
     assert "Error" in text
     assert leaks_of_text(text) == []
@@ -330,24 +326,27 @@ def test_what_is_wrong_in_a_file_is_told_by_its_row_and_never_quoted(company, tm
     assert leaks_of_folder(tmp_path / "runs") == {}
 
 
-def _with(column: pd.Series, value: str) -> pd.Series:
-    changed = column.copy()
-    changed[7] = value
-    return changed
+@pytest.mark.parametrize("spoil", ["a row too wide", "an open quotation", "no workbook"])
+def test_a_file_that_cannot_be_read_is_told_without_its_text(company, tmp_path, spoil):
+    study = spoiled(company, tmp_path / "bad", "pulse.csv", "mood", "3")
+    file = study.with_name("pulse.csv")
+    if spoil == "a row too wide":
+        file.write_text(file.read_text() + ",".join([*NAMES, *NAMES, "1"]) + "\n")
+    elif spoil == "an open quotation":
+        file.write_text(file.read_text() + f'"{NAMES[0]},{NAMES[1]}\n{NAMES[3]}\n')
+    else:
+        file.with_name("pulse.xlsx").write_text(f"{NAMES[0]},{NAMES[1]}\n{NAMES[3]}\n")
+        study.write_text(study.read_text().replace("pulse.csv", "pulse.xlsx"))
+    text = ex_cx("run", study, "--out", tmp_path / "runs")
+    assert text.startswith("SourceError: 'pulse.")
+    assert leaks_of_text(text) == []
 
 
 def test_the_attack_finds_a_quoted_value(company, tmp_path, monkeypatch):
     monkeypatch.setattr(check, "written_like", lambda values: repr(list(values)))
-    with pytest.raises(Exception, match="mood") as caught:
-        run_study(
-            spoiled(
-                company,
-                tmp_path / "bad",
-                "pulse.csv",
-                lambda f: f.__setitem__("mood", _with(f["mood"], NAMES[3])),
-            ),
-            out=tmp_path / "runs",
-        )
+    study = spoiled(company, tmp_path / "bad", "pulse.csv", "mood", NAMES[3])
+    with pytest.raises(SchemaError) as caught:
+        run_study(study, out=tmp_path / "runs")
     assert leaks_of_text(str(caught.value)) == [NAMES[3]]
 
 
