@@ -216,8 +216,8 @@ def _release_guard(audit: LinkAudit) -> list[tuple[str, str, str]]:
     if not held:
         return []
     text = (
-        f"{count(held)} values are withheld since an earlier release has shown them, or others, of "
-        "a few people more or fewer, or before an answer was revised."
+        f"Withheld for the sake of earlier releases: {count(held)} of the values. Beside what "
+        "those have shown they would tell of a few people more or fewer, or of a revised answer."
     )
     return [("Earlier releases", text, "caution")]
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ex_cx.linkage.wording import counted
+
 if TYPE_CHECKING:
     from ex_cx.studies.runner import Progress, RunOutcome, StudyOutcome
 
@@ -136,8 +138,8 @@ def closing(outcome: StudyOutcome) -> Iterator[str]:
         yield f"{left} of {len(outcome.runs)} runs were not asked for."
     if outcome.withheld:
         yield (
-            f"{outcome.withheld} values are withheld, since their difference from an earlier "
-            "release would tell of few people: ex-cx releases tells which releases there are."
+            f"Withheld, since the difference from an earlier release would tell of few people: "
+            f"{counted(outcome.withheld, 'value')}. ex-cx releases tells which releases there are."
         )
     yield short(outcome.index)
 

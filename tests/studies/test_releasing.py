@@ -11,9 +11,14 @@ import pytest
 
 from ex_cx.errors import RunError, StudyError
 from ex_cx.linkage.confidentiality.identifiers import KEY_VARIABLE
+from ex_cx.reporting.audit import audit_report
+from ex_cx.studies.narration import closing
 from ex_cx.studies.preparing import Prepared, prepare_study
 from ex_cx.studies.releasing import REGISTER, read_register, release_lines
+from ex_cx.studies.rerunning import rerun_report
+from ex_cx.studies.runner import StudyOutcome, run_study
 from ex_cx.studies.telling import status_lines
+from ex_cx.studies.verifying import embedded_manifest
 
 STUDY = """
 study: {name}
@@ -48,9 +53,9 @@ def written(folder: Path, name: str = "pulse", frequency: str = "month", more: s
     return path
 
 
-def answer_late(folder: Path) -> None:
+def answer_late(folder: Path, more: str = "") -> None:
     with (folder / "answers.csv").open("a") as file:
-        file.write("team1,2024-02-20,5\n")
+        file.write("team1,2024-02-20,5" + more + "\n")
 
 
 def released(study: Path, out: str = "runs") -> tuple[Prepared, pd.DataFrame]:
@@ -244,3 +249,45 @@ def test_a_name_that_fits_none_is_told(study):
     released(study)
     with pytest.raises(StudyError, match=r"--forget 'zz' fits 0 of the 1 releases of pulse"):
         list(release_lines(study, None, study.parent / "runs", "zz"))
+
+
+def test_a_report_is_run_again_with_what_was_withheld(study):
+    # a record keeps keys in the order of the alphabet, a study file in that of its author
+    answers = pd.read_csv(study.parent / "answers.csv")
+    side = answers["team"].map({"team0": "a", "team1": "a", "team2": "b", "team3": "b"})
+    answers.assign(site=side, area=side.str.upper()).to_csv(
+        study.parent / "answers.csv", index=False
+    )
+    text = study.read_text().replace(
+        "unit: team,", "unit: team, attributes: {site: site, area: area},"
+    )
+    study.write_text(text)
+    run_study(study, out=study.parent / "runs")
+    answer_late(study.parent, ",a,A")
+    run_study(study, out=study.parent / "runs")
+    report = study.parent / "runs" / "pulse" / "data_audit" / "report.html"
+    assert embedded_manifest(report)["earlier_releases"]["withheld"] == 1
+    kept = register_of(study).read_bytes()
+    lines, same = rerun_report(report, study.parent)
+    assert (lines[:-1], same) == ([], True)
+    assert register_of(study).read_bytes() == kept
+
+    elsewhere = register_of(study).rename(study.parent / "old.json")
+    with pytest.raises(RunError, match=r"1 value of the report .* register is not at .*--releases"):
+        rerun_report(report, study.parent)
+    assert rerun_report(report, study.parent, releases=elsewhere)[0][:-1] == []
+
+
+def test_the_last_lines_and_the_audit_tell_what_is_withheld(study):
+    released(study)
+    answer_late(study.parent, ",a,A")
+    prepared, _ = released(study)
+    outcome = StudyOutcome(index=Path("index.html"), runs=(), withheld=prepared.linkage.withheld)
+    assert next(closing(outcome)).startswith(
+        "Withheld, since the difference from an earlier release"
+    )
+    linked = prepared.linked
+    report = audit_report(linked.panel, linked.audit, ["ex_mood"])
+    guard = report.guards.set_index("guard").loc["Earlier releases"]
+    assert guard["verdict"] == "caution"
+    assert guard["finding"].startswith("Withheld for the sake of earlier releases: 1 of the")

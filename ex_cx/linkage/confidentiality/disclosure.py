@@ -23,6 +23,7 @@ suppression in linked and hierarchical tables; sum over cells in place of their 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -341,13 +342,26 @@ def _equations(lines: Sequence[_Line]) -> tuple[np.ndarray, sparse.csr_matrix]:
 
 def _freedom(matrix: sparse.csr_matrix) -> np.ndarray:
     """How far each unknown can move while all equations hold; 0 where it is determined."""
-    unknowns = matrix.shape[1]
-    if unknowns <= _DENSE:
+    places = (each.astype(np.int32).tobytes() for each in (matrix.indices, matrix.indptr))
+    return _solved(matrix.shape, matrix.shape[1] <= _DENSE, matrix.data.tobytes(), *places)
+
+
+@functools.lru_cache(maxsize=512)
+def _solved(
+    shape: tuple[int, int], dense: bool, data: bytes, indices: bytes, indptr: bytes
+) -> np.ndarray:
+    """The same equations come again at the next threshold, and with the next source's groups."""
+    import scipy.sparse as sparse
+
+    numbers = (np.frombuffer(each, dtype=np.int32) for each in (indices, indptr))
+    matrix = sparse.csr_matrix((np.frombuffer(data), *numbers), shape=shape)
+    if dense:
         _, size, directions = np.linalg.svd(matrix.toarray(), full_matrices=False)
         fixed = directions[size > 1e-9 * size.max()]
         return np.clip(1 - (fixed**2).sum(axis=0), 0, None)
     from scipy.sparse.linalg import lsmr
 
+    unknowns = shape[1]
     irregular = np.modf(1000 * np.sqrt(np.arange(2, unknowns + 2)))[0] - 0.5  # no sums cancel
     found = lsmr(matrix.T, irregular, atol=1e-13, btol=1e-13, conlim=0, maxiter=20 * unknowns)
     return np.abs(irregular - matrix.T @ found[0])

@@ -81,7 +81,7 @@ def protect_release(
     groups = _all_groups(sources)
     drafts = [draft for source in sources for draft in _drafts(source, groups, sources, asked.past)]
     before = {draft.key: draft.table(asked.past.key, draft.plan) for draft in drafts}
-    about = [f"{source.name} {source.frequency}" for source in sources]
+    about = sorted(f"{source.name} {source.frequency}" for source in sources)
     name = release_name(asked.past.key, asked.study, before, about)
     earlier = asked.past.before(name)
     plans: dict[str, dict[str, Plan]] = {}
@@ -152,6 +152,8 @@ def _drafts(
     }
     own = [cell_table(people, each, spec.unit) for each in (source.attributes, groups)]
     own.append(cell_table(people, groups, spec.unit, whole=True))
+    called = [set(each.layout.groups) for each in own]
+    own = [each for at, each in enumerate(own) if called[at] not in called[at + 1 :]]
     layout = replace(own[-1], who=[(columns.get(name, name), label) for name, label in own[-1].who])
     for name in people.n:
         measure = spec.measures[name]
