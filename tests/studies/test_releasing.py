@@ -280,7 +280,7 @@ def test_a_report_is_run_again_with_what_was_withheld(study):
 
 def test_the_last_lines_and_the_audit_tell_what_is_withheld(study):
     released(study)
-    answer_late(study.parent, ",a,A")
+    answer_late(study.parent)
     prepared, _ = released(study)
     outcome = StudyOutcome(index=Path("index.html"), runs=(), withheld=prepared.linkage.withheld)
     assert next(closing(outcome)).startswith(
