@@ -218,12 +218,16 @@ def rerun(
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds that the run may take.")
     ] = None,
+    releases: Annotated[
+        Path | None,
+        typer.Option(help="Register of releases, if it is not beside the reports."),
+    ] = None,
 ) -> None:
     """Run again what a report came from, and tell whether the numbers are the same."""
     from ex_cx.studies.rerunning import rerun_report
 
     with _ending():
-        lines, same = rerun_report(report, data_root, timeout=timeout)
+        lines, same = rerun_report(report, data_root, timeout=timeout, releases=releases)
         for line in lines:
             typer.echo(line)
         raise typer.Exit(int(not same))

@@ -31,6 +31,7 @@ __all__ = [
     "Prepared",
     "data_folder",
     "input_paths",
+    "link_anew",
     "link_unchanging",
     "notebook_path",
     "prepare_study",
@@ -144,6 +145,13 @@ def _linkage(
         recalled = recall_linkage(loaded, files, Path(out).absolute() / loaded.study.study, asked)
         if recalled is not None:
             return None, recalled, files
+    return link_anew(loaded, root, asked)
+
+
+def link_anew(
+    loaded: LoadedStudy, root: Path, asked: ReleaseAsked | None = None
+) -> tuple[Linked, Linkage, dict[Path, FileStamp]]:
+    """As `link_unchanging`, and what linking gives besides the rows."""
     linked, files = link_unchanging(loaded, root, asked)
     release = linked.release
     held = linked.audit.suppressed.get("withheld_for_release", ())

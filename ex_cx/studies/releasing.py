@@ -29,6 +29,7 @@ from ex_cx.studies.manifest import run_key
 from ex_cx.studies.study import LoadedStudy, load_study
 
 __all__ = [
+    "REGISTER",
     "asked_of",
     "keep_release",
     "past_of",

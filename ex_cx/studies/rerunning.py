@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ex_cx.errors import RunError, StudyError
+from ex_cx.linkage.confidentiality.protect import ReleaseAsked
 from ex_cx.linkage.document import Document
 from ex_cx.linkage.validation import check, spelled
+from ex_cx.linkage.wording import counted
 from ex_cx.studies.comparing import estimates_by_term
 from ex_cx.studies.data import store_linked
 from ex_cx.studies.kernels import execute_notebook, stop_signals_interrupt
@@ -18,8 +20,9 @@ from ex_cx.studies.layout import read_json
 from ex_cx.studies.manifest import decisive_parts, differences
 from ex_cx.studies.parameters import NOTEBOOKS, base_columns, parse_parameters
 from ex_cx.studies.plan import PlannedRun
-from ex_cx.studies.preparing import link_unchanging, notebook_path
+from ex_cx.studies.preparing import link_anew, notebook_path
 from ex_cx.studies.records import brief_results, start_manifest
+from ex_cx.studies.releasing import REGISTER, read_register
 from ex_cx.studies.study import ExtraRun, LoadedStudy, Study
 from ex_cx.studies.verifying import read_manifest
 
@@ -31,7 +34,11 @@ NUMBERS = ("estimate", "std_error", "conf_low", "conf_high", "conf_level")
 
 
 def rerun_report(
-    report: Path, data_root: Path, *, timeout: float | None = None
+    report: Path,
+    data_root: Path,
+    *,
+    timeout: float | None = None,
+    releases: Path | None = None,
 ) -> tuple[list[str], bool]:
     """Run the notebook of a report again, with its parameters, on its inputs.
 
@@ -40,6 +47,8 @@ def rerun_report(
     report : a report.html, which holds all that is needed but the data; or the folder of a run.
     data_root : folder of the data files, named as in the study. Nothing is written there.
     timeout : seconds that the run may take.
+    releases : the register of releases, read only where values of the report are withheld because
+        of earlier ones; None means the one beside the reports.
 
     Returns
     -------
@@ -48,18 +57,20 @@ def rerun_report(
 
     Raises
     ------
-    RunError : no manifest, one without results or data section, or the run fails. Else what
-        linking the data raises.
+    RunError : no manifest, one without results or data section, no register where one is needed,
+        or the run fails. Else what linking the data raises.
     """
     manifest = read_manifest(report)
     if "results" not in manifest or "data" not in manifest:
         raise RunError(f"{report} did not record enough to be run again; make the report anew.")
     loaded, run = _study_of(manifest)
+    asked = _releases_asked(manifest, report, releases)
     with stop_signals_interrupt(), tempfile.TemporaryDirectory(prefix="ex_cx_rerun-") as place:
         folder = Path(place)
-        linked, _ = link_unchanging(loaded, data_root.absolute())
+        linked, linkage, _ = link_anew(loaded, data_root.absolute(), asked)
         notebook = notebook_path(run.notebook)
-        today = start_manifest(loaded, run, notebook, linked.audit.to_dict()["reads"], None)
+        more = linkage.manifest_part()
+        today = start_manifest(loaded, run, notebook, linkage.reads, None, more=more)
         stored = store_linked(linked, folder)
         (folder / "run").mkdir()
         places = {"panel_path": str(stored.panel), "run_dir": str(folder / "run")}
@@ -73,6 +84,23 @@ def rerun_report(
     count = len(manifest["results"])
     ending = f"same numbers: {count} estimates" if not wrong else f"{len(wrong)} differences"
     return [*lines, *wrong, ending], not wrong
+
+
+def _releases_asked(
+    manifest: Mapping[str, Any], report: Path, releases: Path | None
+) -> ReleaseAsked | None:
+    """The releases before the report, if any of its values are withheld because of them."""
+    held = manifest.get("earlier_releases")
+    if not held:
+        return None
+    folder = report if report.is_dir() else report.parent
+    path = folder.absolute().parent.parent / REGISTER if releases is None else releases
+    if not path.is_file():
+        raise RunError(
+            f"{counted(int(held['withheld']), 'value')} of the report are withheld because of "
+            f"earlier releases, and their register is not at {path}. Name it by --releases."
+        )
+    return ReleaseAsked(past=read_register(path), study=manifest["study"], made="")
 
 
 def _study_of(manifest: Mapping[str, Any]) -> tuple[LoadedStudy, PlannedRun]:

@@ -238,11 +238,12 @@ def _codes(
     groups: pd.DataFrame, labels: np.ndarray, *, whole: bool = False
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The group of each unit, and the groups' names, in every attribute that puts two units
-    together at least once; with `whole` in every one.
+    together at least once; with `whole` in every one. By name, so that the order in which a file
+    states them does not matter.
     """
     found = {}
     known = groups.drop_duplicates("unit").set_index("unit")
-    for name in known.columns:
+    for name in sorted(known.columns, key=str):
         codes, seen = pd.factorize(known[name].reindex(labels), use_na_sentinel=False)
         if whole or 1 < len(seen) < len(labels):
             found[str(name)] = codes.astype(np.int64), np.asarray(seen)
