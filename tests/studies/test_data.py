@@ -124,12 +124,10 @@ def test_text_and_infinite_values_in_a_numeric_column(table):
 
     head, infinite, text = refusal(SchemaError, table(spoil)).splitlines()
     assert head == "'panel.csv' has 2 problems in 96 rows."
-    assert infinite == (
-        "- 'nps': 1 of 96 values are infinite (row 5). Correct or blank them."
-    )
+    assert infinite == ("- 'nps': 1 of 96 values are infinite (row 5). Correct or blank them.")
     assert text == (
-        "- 'engagement': 1 of 96 values are not numbers (row 2; written like 'a/a'). Correct them, or "
-        "list the marker of missing values under `missing`."
+        "- 'engagement': 1 of 96 values are not numbers (row 2; written like 'a/a'). Correct them, "
+        "or list the marker of missing values under `missing`."
     )
 
 
