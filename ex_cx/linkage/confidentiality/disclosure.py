@@ -24,8 +24,10 @@ suppression in linked and hierarchical tables; sum over cells in place of their 
 from __future__ import annotations
 
 import functools
+import hashlib
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -120,22 +122,43 @@ def withheld_everywhere(
         withhold one of them protects nothing, so that others are withheld in its place; if none
         is left the earlier releases have given the cell away, and nothing can be done.
     """
-    counts = lattice_sums(n, layout)
+    given = (n, layout.groups, layout.spans, list(thresholds), known, released)
+    digest = hashlib.sha256(pickle.dumps(given)).digest()
+    asked = _Asked(digest, n, layout, thresholds, known, released)
+    return {least: [mask.copy() for mask in masks] for least, masks in _withheld(asked).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The arguments of `withheld_everywhere`, equal where their digests are."""
+
+    digest: bytes
+    n: np.ndarray = field(compare=False)
+    layout: Layout = field(compare=False)
+    thresholds: Sequence[int] = field(compare=False)
+    known: Mapping[int, Mapping[int, np.ndarray]] | None = field(compare=False)
+    released: Mapping[int, Sequence[np.ndarray]] | None = field(compare=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _withheld(asked: _Asked) -> dict[int, list[np.ndarray]]:
+    """Asked again for the same cells when sources are linked, and when a release is drafted."""
+    counts = lattice_sums(asked.n, asked.layout)
     masks = [np.zeros(each.shape, dtype=bool) for each in counts]
-    lines = list(_lines(counts, masks, layout, len(n)))
-    found = {}
+    lines = list(_lines(counts, masks, asked.layout, len(asked.n)))
+    thresholds, found = asked.thresholds, {}
     for least in range(min(MIN_N, *thresholds), max(thresholds) + 1):
-        for time, mask in (known or {}).get(least, {}).items():
+        for time, mask in (asked.known or {}).get(least, {}).items():
             masks[time][: len(mask)] |= mask & (counts[time][: len(mask)] > 0)
         for people, mask in zip(counts, masks, strict=True):
             mask |= (people > 0) & (people < least)
-        asked = [mask.copy() for mask in masks]
-        there = (released or {}).get(least) or [np.zeros_like(mask) for mask in masks]
+        wanted = [mask.copy() for mask in masks]
+        there = (asked.released or {}).get(least) or [np.zeros_like(mask) for mask in masks]
         for mask, seen in zip(masks, there, strict=True):
             mask &= ~seen
         _close(lines, least, np.concatenate([seen.ravel() for seen in there]))
-        for mask, wanted in zip(masks, asked, strict=True):
-            mask |= wanted
+        for mask, own in zip(masks, wanted, strict=True):
+            mask |= own
         if least in thresholds:
             found[least] = [mask.copy() for mask in masks]
     return found

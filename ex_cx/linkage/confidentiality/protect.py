@@ -94,7 +94,8 @@ def protect_release(
         plan = replanned(asked.past.key, draft.cells, draft.layout, draft.plan, past)
         plans.setdefault(draft.source, {})[draft.measure] = plan
         hidden |= {(draft.source, draft.measure, label) for label in draft.hidden_totals(plan)}
-        tables[draft.key] = draft.table(asked.past.key, plan)
+        same = plan is draft.plan
+        tables[draft.key] = before[draft.key] if same else draft.table(asked.past.key, plan)
     found = [_without(source, plans.get(source.name, {})) for source in sources]
     release = Release(study=asked.study, made=asked.made, name=name, tables=tables)
     return found, release, frozenset(hidden)
