@@ -6,6 +6,7 @@ import errno
 import functools
 import hashlib
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -107,13 +108,20 @@ def package_sha256() -> str:
 
 def installed_sha256() -> str:
     """SHA-256 over ex_cx's own modules and templates: changed code makes every run stale."""
-    root = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root)
-        if path.is_file() and inside.parts[0] != "_share" and "__pycache__" not in inside.parts:
-            digest.update(f"{inside.as_posix()}\0{file_sha256(path)}\0".encode())
+    root, digest, found = Path(__file__).resolve().parents[1], hashlib.sha256(), []
+    for folder, inner, names in os.walk(root):
+        inner[:] = [name for name in inner if name not in ("_share", "__pycache__")]
+        found += [Path(folder, name) for name in names]
+    for path in sorted(found):
+        told = f"{path.relative_to(root).as_posix()}\0{_sha256_as_told(path, _told(path))}\0"
+        digest.update(told.encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=4096)
+def _sha256_as_told(path: Path, told: tuple[int, int, int]) -> str:
+    """Of a file, hashed again when the system says that it was written or changed."""
+    return file_sha256(path)
 
 
 @functools.cache

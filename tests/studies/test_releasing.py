@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
 
 from ex_cx.errors import RunError, StudyError
 from ex_cx.linkage.confidentiality.identifiers import KEY_VARIABLE
@@ -266,7 +268,10 @@ def test_a_report_is_run_again_with_what_was_withheld(study):
     answer_late(study.parent, ",a,A")
     run_study(study, out=study.parent / "runs")
     report = study.parent / "runs" / "pulse" / "data_audit" / "report.html"
-    assert embedded_manifest(report)["earlier_releases"]["withheld"] == 1
+    manifest = embedded_manifest(report)
+    assert manifest["earlier_releases"]["withheld"] == 1
+    schema = json.loads(files("ex_cx.studies").joinpath("manifest.schema.json").read_text())
+    assert not list(Draft202012Validator(schema).iter_errors(manifest))
     kept = register_of(study).read_bytes()
     lines, same = rerun_report(report, study.parent)
     assert (lines[:-1], same) == ([], True)
