@@ -139,8 +139,8 @@ def closing(outcome: StudyOutcome) -> Iterator[str]:
     if outcome.withheld:
         yield (
             f"Withheld, since the difference from an earlier release would tell of few people: "
-            f"{counted(outcome.withheld, 'value')}. If that release was of other data or never given to "
-            "anybody, forget it: ex-cx releases STUDY --forget NAME."
+            f"{counted(outcome.withheld, 'value')}. If that release was of other data or never "
+            "given to anybody, forget it: ex-cx releases STUDY --forget NAME."
         )
     yield short(outcome.index)
 
