@@ -68,6 +68,8 @@ bench-scale: $(VENV)/.test
 
 # Spark lives apart: where it is installed, checking tables takes seconds to start.
 spark: $(SPARK)/.spark
+	@java -version >/dev/null 2>&1 || { echo "Spark needs Java 17 or newer, and there is none" \
+		"(on Debian: apt-get install default-jre-headless)."; exit 1; }
 	$(SPARK)/bin/python -m pytest tests/linkage/test_database_spark.py
 
 clean:

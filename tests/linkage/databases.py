@@ -147,6 +147,30 @@ def assert_same(found: MeasuredSource, wanted: MeasuredSource) -> None:
     assert found.definitions == wanted.definitions
     assert found.provenance == wanted.provenance
     assert found.carried == wanted.carried
+    assert found.people.frequency == wanted.people.frequency
+    pd.testing.assert_frame_equal(
+        people_of(found), people_of(wanted), check_dtype=False, rtol=1e-10, atol=1e-10
+    )
+
+
+def people_of(source: MeasuredSource) -> pd.DataFrame:
+    """The people behind each cell that has some, and what is summed over them, sorted."""
+    cells = source.people
+    parts = [
+        pd.DataFrame(
+            {
+                "measure": name,
+                "unit": np.asarray(cells.labels, dtype=object)[cells.unit].astype(str),
+                "position": cells.position,
+                "n": n,
+                "sum": cells.sums.get(name, np.full(len(n), np.nan)),
+            }
+        )
+        for name, n in cells.n.items()
+    ]
+    keys = ["measure", "unit", "position"]
+    found = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[*keys, "n"])
+    return found[found["n"] > 0].sort_values(keys, ignore_index=True)
 
 
 def both(

@@ -1,33 +1,44 @@
-"""The same expressions on Spark in local mode; `make spark` runs these in its own environment."""
+"""Spark in local mode, DuckDB and memory give the same numbers; `make spark` runs these."""
 
 from __future__ import annotations
 
 import itertools
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_equal
 
+from ex_cx.estimation.database_moments import compress_table
+from ex_cx.linkage.measure import measure_source
 from ex_cx.linkage.panel import Panel
+from ex_cx.linkage.schema import ReadSpec, SourceSpec
 from ex_cx.models.regress import fit_panel
 from ex_cx.models.spec import PanelSpec
 from ex_cx.models.table import fit_table
 from tests.linkage.databases import (
     ATTRITION,
+    MEASURES,
     RETENTION,
     assert_same,
-    both,
     contact_spec,
     contacts,
     spell_spec,
     spells,
 )
-from tests.models.test_table import KEYS, SPEC, rows
+from tests.models.test_table import (
+    COLUMNS,
+    KEYS,
+    SPEC,
+    assert_moments_of_memory,
+    close,
+    rows,
+)
 
 if find_spec("pyspark") is None:
     pytest.skip("pyspark is not installed; `make spark` runs these", allow_module_level=True)
@@ -42,7 +53,8 @@ def opened(tmp_path_factory) -> Callable[[pd.DataFrame], Any]:
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
-    session = builder.config("spark.sql.shuffle.partitions", "1").getOrCreate()
+    builder = builder.config("spark.sql.shuffle.partitions", "1")
+    session = builder.config("spark.sql.session.timeZone", "America/New_York").getOrCreate()
     connection, folder = ibis.pyspark.connect(session), tmp_path_factory.mktemp("spark")
     number = itertools.count()
 
@@ -55,24 +67,79 @@ def opened(tmp_path_factory) -> Callable[[pd.DataFrame], Any]:
     session.stop()
 
 
-@pytest.mark.parametrize("frequency", ["month", "day"])
-def test_measures_of_dated_rows(opened, frequency):
-    spec = contact_spec(frequency=frequency)
-    assert_same(
-        *both(contacts(1, 600), spec, opened, first={"day": "2023-12-01"}.get(frequency, ""))
+@pytest.fixture(scope="module")
+def duck() -> Callable[[pd.DataFrame], Any]:
+    """A frame as a table of DuckDB."""
+    import ibis
+
+    connection, number = ibis.duckdb.connect(threads=1), itertools.count()
+    return lambda frame: connection.create_table(f"t{next(number)}", frame)
+
+
+def assert_all_three(
+    opened: Callable,
+    duck: Callable,
+    frame: pd.DataFrame,
+    spec: SourceSpec,
+    *,
+    stored: pd.DataFrame | None = None,
+    first: str = "",
+) -> None:
+    """Every number of Spark, of DuckDB and of memory, in pairs; databases hold `stored`."""
+    memory = measure_source(frame, spec, "s", first=first)
+    held = frame if stored is None else stored
+    spark, embedded = (measure_source(t(held), spec, "s", first=first) for t in (opened, duck))
+    assert len(memory.frame) > 5
+    for found, wanted in itertools.combinations((spark, embedded, memory), 2):
+        assert_same(found, wanted)
+
+
+@pytest.mark.parametrize("frequency", ["month", "quarter", "year", "day", "hour"])
+def test_measures_of_dated_rows(opened, duck, frequency):
+    first = {"day": "2023-12-01", "hour": "2023-12-01"}.get(frequency, "")
+    spec = contact_spec(frequency=frequency, read=ReadSpec(dates=('when "it" was',)))
+    assert_all_three(opened, duck, contacts(1, 600), spec, first=first)
+
+
+def test_windows_thresholds_and_padded_text(opened, duck):
+    frame = contacts(11, 600)
+    unit = ("  " + frame["the unit"] + "\t").fillna("   ")
+    chosen = {name: MEASURES[name] for name in ("nps", "said", "per_100", "n")}
+    spec = contact_spec(
+        measures=chosen, first="2024-01", last="2024-04", carry=2, min_n=12, min_n_shares=30
     )
+    assert_all_three(opened, duck, frame, spec, stored=frame.assign(**{"the unit": unit}))
 
 
 @pytest.mark.parametrize("measures", [ATTRITION, RETENTION], ids=["attrition", "retention"])
-def test_rates_of_spells(opened, measures):
-    assert_same(*both(spells(2, 300), spell_spec(measures), opened))
+def test_rates_of_spells(opened, duck, measures):
+    assert_all_three(opened, duck, spells(2, 300), spell_spec(measures))
+
+
+@pytest.mark.parametrize("absorb", [("unit", "period"), ("unit",)])
+@pytest.mark.parametrize("cluster", [None, "site"])
+def test_moments(opened, duck, cluster, absorb):
+    frame = rows(2, n_units=20)
+    spark, embedded = (
+        compress_table(table(frame), COLUMNS, cluster=cluster, absorb=absorb, **KEYS)
+        for table in (opened, duck)
+    )
+    for found in (spark, embedded):
+        assert_moments_of_memory(found, frame, cluster, absorb)
+    for field in fields(spark):
+        ours, theirs = getattr(spark, field.name), getattr(embedded, field.name)
+        if isinstance(ours, np.ndarray) and ours.dtype.kind == "f" and ours.size:
+            close(ours, theirs)
+        else:
+            assert_equal(ours, theirs)
 
 
 @pytest.mark.parametrize("cluster", [None, "site"])
-def test_a_fit(opened, cluster):
+def test_a_fit(opened, duck, cluster):
     frame = rows(n_units=20)
     spec: PanelSpec = replace(SPEC, cluster=cluster)
-    found = fit_table(opened(frame), spec, **KEYS)
-    wanted = fit_panel(Panel.from_frame(frame, **KEYS), spec)
-    assert_allclose(found.coef, wanted.coef, rtol=1e-10)
-    assert_allclose(found.tidy()["std_error"], wanted.tidy()["std_error"], rtol=1e-10)
+    fits = [fit_table(table(frame), spec, **KEYS) for table in (opened, duck)]
+    fits.append(fit_panel(Panel.from_frame(frame, **KEYS), spec))
+    for found, wanted in itertools.combinations(fits, 2):
+        assert_allclose(found.coef, wanted.coef, rtol=1e-10)
+        assert_allclose(found.tidy()["std_error"], wanted.tidy()["std_error"], rtol=1e-10)
