@@ -89,6 +89,8 @@ def claimed(folder: Path, shard: Shard | None = None) -> Iterator[Claim]:
     with contextlib.ExitStack() as stack:
         if shard is None:
             lock = stack.enter_context(_holding(folder / RUNNING, told=_busy(folder)))
+            for left in folder.glob(f"{RUNNING}-*-of-*") if lock else ():
+                left.unlink(missing_ok=True)  # of a shard that was killed: none is at work now
             yield Claim(shard=None, lock=lock)
             return
         told = (

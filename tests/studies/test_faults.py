@@ -73,7 +73,10 @@ def test_the_last_shards_index_tells_what_failed_in_the_others(study_file, tmp_p
     notebooks.answer = "It does."
     second = run_study(study, out=tmp_path, shard="2/2")
     assert second.exit_code == 0
-    assert second.index.read_text().count("no &lt;rows&gt;") == 2
+    page = second.index.read_text()
+    assert page.count("no &lt;rows&gt;") == 1  # the reason of both that failed
+    failed = [str(made.run.name) for made in (second.runs[0], second.runs[2])]
+    assert all(f"<li>{name}</li>" in page for name in failed)
     assert list(pd.read_parquet(second.index.with_name("results.parquet"))["run"]) == [
         f"{RUN}--conf_level-0-95-{part}" for part in [second.runs[1].run.name.rpartition("-")[2]]
     ]
@@ -137,6 +140,16 @@ def test_a_shard_sweeps_what_is_its_own_only(tmp_path):
     with working_in(tmp_path):
         assert hidden(tmp_path) == [".running"]
     assert {path.name for path in tmp_path.iterdir()} == {"mine", "yours"}
+
+
+@LOCKS
+def test_the_lock_of_a_shard_that_was_killed_is_swept(tmp_path):
+    (tmp_path / ".running-1-of-2").touch()
+    with working_in(tmp_path, parse_shard("2/2")):
+        assert {".running", ".running-1-of-2", ".running-2-of-2"} == set(hidden(tmp_path))
+    with working_in(tmp_path):
+        assert hidden(tmp_path) == [".running"]
+    assert hidden(tmp_path) == []
 
 
 @LOCKS
