@@ -27,8 +27,9 @@ MOST_PAIRS = 0.06
 """Share of pairs of periods that units miss on average, above which a dense product is as fast."""
 LEAST_LEFT = 0.1
 """Smallest eigenvalue of M, its diagonal scaled to one, in the whole sample."""
-DRAWS = 128
-"""Draws whose products are turned over at a time, while they are in the cache."""
+DRAWS = 120
+"""Draws whose products are turned over at a time, while they are in the cache; no power of two, at
+whose strides numbers push one another out of it."""
 LEAST_PIVOT = 1e-6
 """Square root of the share of the largest pivot below which a draw is solved otherwise."""
 
@@ -97,7 +98,7 @@ def find_gaps(
     patterns : shape (P, T), ones where a pattern has a row; held : (G, P), units of each pattern in
         a cluster; places : row and column of each packed number.
     """
-    if not np.isin(patterns, (0.0, 1.0)).all():
+    if not ((patterns == 0) | (patterns == 1)).all():
         return None
     missing, units = 1 - patterns, np.asarray(held.sum(axis=0)).ravel()
     counts = missing.sum(axis=1)
@@ -118,12 +119,20 @@ def _pairs(
     missing: np.ndarray, share: np.ndarray, places: tuple[np.ndarray, np.ndarray]
 ) -> csr_array:
     """z_i z_j / n of each pattern at the packed places, shape (P, T(T+1)/2)."""
-    from scipy.sparse import csr_array, vstack
+    from scipy.sparse import csr_array
 
-    i, j = places
-    step = max((1 << 21) // len(i), 1)
-    parts = [
-        csr_array(missing[at : at + step].take(i, axis=1) * share[at : at + step].take(j, axis=1))
-        for at in range(0, len(missing), step)
-    ]
-    return vstack(parts, format="csr")
+    n_patterns, t = missing.shape
+    place = np.empty((t, t), dtype=np.int64)
+    place[places] = place[places[::-1]] = np.arange(len(places[0]))
+    pattern, period = np.nonzero(missing)
+    starts = np.searchsorted(pattern, np.arange(n_patterns + 1))
+    nth = np.arange(len(pattern)) - starts[pattern]  # each pairs with itself and those before it
+    one = np.repeat(np.arange(len(pattern)), nth + 1)
+    other = (
+        starts[pattern[one]]
+        + np.arange(len(one))
+        - np.repeat(np.cumsum(nth + 1) - nth - 1, nth + 1)
+    )
+    ends = np.append(0, np.cumsum(nth + 1))[starts]
+    found = (share[pattern[one], period[one]], place[period[one], period[other]], ends)
+    return csr_array(found, shape=(n_patterns, len(places[0])))
