@@ -27,7 +27,7 @@ MOST_PAIRS = 0.06
 """Share of pairs of periods that units miss on average, above which a dense product is as fast."""
 LEAST_LEFT = 0.1
 """Smallest eigenvalue of M, its diagonal scaled to one, in the whole sample."""
-DRAWS = 120
+DRAWS = 125
 """Draws whose products are turned over at a time, while they are in the cache; no power of two, at
 whose strides numbers push one another out of it."""
 LEAST_PIVOT = 1e-6
@@ -49,10 +49,16 @@ class Gaps:
 
     def total(self, weights: np.ndarray) -> np.ndarray:
         """The pairs missed by each draw's units, shape (draws, T(T+1)/2); weights (draws, G)."""
+        from concurrent.futures import ThreadPoolExecutor
+
         out = np.empty((len(weights), self.pairs.shape[0]))
-        for at in range(0, len(weights), DRAWS):
+
+        def fill(at: int) -> None:
             part = np.ascontiguousarray(weights[at : at + DRAWS].T)
             out[at : at + DRAWS] = (self.pairs @ part).T
+
+        with ThreadPoolExecutor(2) as threads:  # the product lets go of Python's lock
+            list(threads.map(fill, range(0, len(weights), DRAWS)))
         return out
 
     def total_without(self, left_out: slice) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -81,10 +82,10 @@ def bare_product(n_units: int, balanced: bool, n_columns: int = 3) -> Job:
 
 def two_way(rounds: int = 7) -> list[Line]:
     """1,000 units x 60 periods, two-way within, cluster bootstrap of 5,000 draws."""
-    lines = []
+    lines, makers = [], {}
     for label, observed in (("balanced", 1.0), ("85 % unbalanced", 0.85)):
         frame = rows(1000, PERIODS, observed)
-        maker = fresh_ex_cx(frame, ("unit", "period"))
+        makers[label] = maker = fresh_ex_cx(frame, ("unit", "period"))
         product = bare_product(1000, observed == 1)
         median = interleave({"product": product}, rounds, {"ex_cx": maker})
         rng = np.random.default_rng(3)
@@ -108,7 +109,14 @@ def two_way(rounds: int = 7) -> list[Line]:
         lines.append(
             compared(task, "the one matrix product", ours, median["product"], wanted=0.2, note=note)
         )
-    return lines
+    return [*lines, against_balanced(task, makers, rounds)]
+
+
+def against_balanced(task: str, makers: dict[str, Callable[[], Job]], rounds: int) -> Line:
+    """The second maker's job over the first's, which is of a balanced panel; taken in turns."""
+    balanced, unbalanced = interleave({}, rounds, makers).values()
+    note = "the demand is at most four times as long as balanced: a ratio of 0.25"
+    return compared(task, "itself, balanced", unbalanced, balanced, wanted=0.25, note=note)
 
 
 CHAIN = ("m1", "m2", "m3")
@@ -142,7 +150,7 @@ def serial(rounds: int = 7) -> list[Line]:
     """Three mediators in a chain and 10 controls: 7 paths, 15 columns."""
     from ex_cx import Panel
 
-    lines, seconds = [], {}
+    lines, makers = [], {}
     for label, observed in (("balanced", 1.0), ("85 % unbalanced", 0.85)):
         frame = chain_rows(observed)
 
@@ -152,11 +160,12 @@ def serial(rounds: int = 7) -> list[Line]:
 
         columns = 2 + len(CHAIN) + len(HELD)
         product = bare_product(1000, observed == 1, columns)
+        makers[label] = maker
         median = interleave({"product": product}, rounds, {"ex_cx": maker})
-        seconds[label] = median["ex_cx"]
+        task = f"`fit_mediation`, chain of 3, 10 controls, 5,000 cluster draws, {label}"
         lines.append(
             compared(
-                f"`fit_mediation`, chain of 3, 10 controls, 5,000 cluster draws, {label}",
+                task,
                 "the one matrix product",
                 median["ex_cx"],
                 median["product"],
@@ -164,18 +173,7 @@ def serial(rounds: int = 7) -> list[Line]:
                 note="the demand is at most five times the product: a ratio of 0.2",
             )
         )
-    balanced, unbalanced = seconds.values()
-    lines.append(
-        compared(
-            "`fit_mediation`, chain of 3, 10 controls, 5,000 cluster draws, 85 % unbalanced",
-            "itself, balanced",
-            unbalanced,
-            balanced,
-            wanted=0.25,
-            note="the demand is at most four times as long as balanced: a ratio of 0.25",
-        )
-    )
-    return lines
+    return [*lines, against_balanced(task, makers, rounds)]
 
 
 def packages(rounds: int = 5) -> list[Line]:
