@@ -22,16 +22,13 @@ from ex_cx.linkage.indatabase.measures import Taken, fetch_rows, measure_table
 from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
     MISSING,
-    check_coarser,
-    full_periods,
-    period_label,
-    period_position,
     period_positions,
     period_values,
 )
 from ex_cx.linkage.rules import need_window, refuse_long, source_rules, spell_dates
 from ex_cx.linkage.schema import Frequency, SourceSpec
 from ex_cx.linkage.sources import ReadReport, TableOpen, TableRead
+from ex_cx.linkage.windows import Edges, aligned_spec, window_edges, window_words
 from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["MeasuredSource", "measure_source"]
@@ -124,8 +121,8 @@ def measure_source(
     LinkError : a file said to have one row per unit and period has more, or a unit has two values
         of an attribute.
     """
-    aligned = _aligned(spec, name, frequency)
-    edges = _edges(spec, aligned, name, first, last)
+    aligned = aligned_spec(spec, name, frequency)
+    edges = window_edges(spec, aligned, name, first, last)
     if isinstance(table, TableRead | pd.DataFrame):
         taken, mapping = _from_rows(table, spec, aligned, name, edges, crosswalk)
     else:
@@ -134,7 +131,8 @@ def measure_source(
     if len(measured) == 0:
         raise LinkError(
             f"None of the {taken.n_rows:,} rows of {name!r} has a unit and a period inside the "
-            f"window ({_window(edges, aligned)}). Check the columns, the window and the frequency."
+            f"window ({window_words(edges, aligned)}). Check the columns, the window and the "
+            "frequency."
         )
     begun = taken.flow.preceded(table.lost if isinstance(table, TableRead) else ())
     flow = begun.step("unit-periods measured", len(measured), counting="unit-periods")
@@ -161,9 +159,6 @@ def measure_source(
         people=taken.cells,
         spec=aligned,
     )
-
-
-Edges = tuple[int | None, int | None]
 
 
 def _from_rows(
@@ -246,43 +241,6 @@ def _measured(
     return values, counts, {}, people_cells(kept.rows, position, aligned, fine)
 
 
-def _aligned(spec: SourceSpec, name: str, frequency: Frequency | Literal[""]) -> SourceSpec:
-    """The spec at the frequency of the panel; what cannot be brought there is refused."""
-    if not frequency or frequency == spec.frequency:
-        return spec
-    check_coarser(spec.frequency, frequency, source=name)
-    if spec.carry:
-        raise SchemaError(
-            f"{name!r} carries a wave over {spec.carry} periods of one {spec.frequency}, but the "
-            f"link counts by {frequency}. Leave `carry` out, or state `frequency: {frequency}` "
-            "and count `carry` in those."
-        )
-    windows = [new for new, measure in spec.measures.items() if measure.window > 1]
-    if windows:
-        raise SchemaError(
-            f"{name!r}: {windows[0]!r} counts its `window` in periods of one {spec.frequency}, but "
-            f"the link counts by {frequency}. State `frequency: {frequency}` and the window in "
-            "those."
-        )
-    return replace(spec, frequency=frequency)
-
-
-def _edges(
-    spec: SourceSpec, aligned: SourceSpec, name: str, first: str | int, last: str | int
-) -> tuple[int | None, int | None]:
-    """The window in periods of the panel: only those that a source's own window covers in full."""
-    own = [_edge(text, spec, name, which) for text, which in _named_edges(spec)]
-    if spec.frequency != aligned.frequency:
-        own = list(full_periods(own[0], own[1], spec.frequency, aligned.frequency))
-    start = _edge(first, aligned, name, "first") if own[0] is None else own[0]
-    end = _edge(last, aligned, name, "last") if own[1] is None else own[1]
-    return start, end
-
-
-def _named_edges(spec: SourceSpec) -> tuple[tuple[str | int, str], ...]:
-    return (spec.first, "first"), (spec.last, "last")
-
-
 def _mapped(kept: _Kept, spec: SourceSpec, name: str, crosswalk: Crosswalk | None) -> _Kept:
     """The rows under the units of the panel; those without one are counted by reason."""
     if crosswalk is None or spec.crosswalk is None:
@@ -331,12 +289,6 @@ def _known_rows(
     return _Kept(rows=rows[keep], position=inside, flow=flow, first=start, last=end)
 
 
-def _edge(text: str | int, spec: SourceSpec, name: str, which: str) -> int | None:
-    if text == "":
-        return None
-    return period_position(text, spec.frequency, what=f"`{which}` of {name!r}")
-
-
 def _spell_bounds(
     rows: pd.DataFrame, spec: SourceSpec, name: str, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -353,12 +305,6 @@ def _spell_bounds(
     end = period_positions(rows[end_name], spec.frequency, table=name)
     undated = start == MISSING
     return (end < first) & (end != MISSING) & ~undated, (start > last) & ~undated, undated
-
-
-def _window(edges: Edges, spec: SourceSpec) -> str:
-    return " to ".join(
-        "open" if edge is None else period_label(edge, spec.frequency) for edge in edges
-    )
 
 
 def _carry(measured: pd.DataFrame, periods: int, last: int | None) -> tuple[pd.DataFrame, int]:
