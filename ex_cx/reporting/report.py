@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import math
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,20 +15,19 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from ex_cx.errors import RunError, some
+from ex_cx.reporting.placing import laid_out
 from ex_cx.reporting.tables import neutralise_frame
 from ex_cx.reporting.theme import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as MatplotlibFigure
-    from matplotlib.figure import Figure as MplFigure
 
 __all__ = ["Figure", "Report", "Section", "Table", "draw_figure", "write_report_parts"]
 
 Verdict = Literal["clear", "caution", "limits"]
 
 PRINT_DPI = 300
-NO_LAYOUT: Any = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 SHOWN = "<!-- ex_cx report -->"
 """Marks a report shown in a notebook, which the page of a run need not repeat."""
 
@@ -160,36 +158,12 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
         # The reader's browser has letters that the font measured with lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         tight = None if figure.get_layout_engine() else "tight"
-        with _laid_out(figure):
+        with laid_out(figure):
             figure.savefig(
                 buffer, format="svg", dpi=160, bbox_inches=tight, metadata={"Date": None}
             )
     svg = _bare(buffer.getvalue(), name)
     return Figure(name=name, svg=svg, caption=caption, alt=alt, drawn=figure)
-
-
-@contextlib.contextmanager
-def _laid_out(figure: MplFigure) -> Iterator[None]:
-    """Within: everything has its place, so that saving need not draw once more to find it."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-
-    engine = figure.get_layout_engine()
-    if engine is None:
-        yield
-        return
-    canvas, dpi = figure.canvas, figure.dpi
-    try:
-        FigureCanvasSVG(figure)  # letters are measured as they will be drawn
-        figure.set_dpi(FigureCanvasSVG.fixed_dpi)
-        engine.execute(figure)
-        with mpl.rc_context(NO_LAYOUT):  # None is no engine, where these do not say otherwise
-            figure.set_layout_engine(None)
-            yield
-    finally:
-        figure.set_layout_engine(engine)
-        figure.set_dpi(dpi)
-        figure.set_canvas(canvas)
 
 
 def _bare(svg: str, name: str) -> str:
