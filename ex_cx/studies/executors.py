@@ -42,6 +42,9 @@ def made_here(
 ) -> Generator[Event]:
     """Make runs, `jobs` at a time; close the iterator to end what is going on.
 
+    At a time so many kernels are at work; while the page of a run that has been executed is laid
+    out, the next one's kernel works already.
+
     Parameters
     ----------
     fail_fast : nothing is begun after a failure; what was not begun has no event.
@@ -53,20 +56,23 @@ def made_here(
     """
     stop, failed = threading.Event(), threading.Event()
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+    kernels = threading.Semaphore(jobs)
 
     def one(position: int) -> None:
-        if stop.is_set() or failed.is_set():
-            return
-        events.put(Event(position=position))
-        record = make_run(specs[position], stop, nursery)
-        if fail_fast and record.status == "failed":
-            failed.set()
-        events.put(Event(position=position, record=record))
+        with contextlib.ExitStack() as turn:
+            turn.enter_context(kernels)
+            if stop.is_set() or failed.is_set():
+                return
+            events.put(Event(position=position))
+            record = make_run(specs[position], stop, nursery, turn.close)
+            if fail_fast and record.status == "failed":
+                failed.set()
+            events.put(Event(position=position, record=record))
 
     executed = sum(not spec.only_pdf for spec in specs)
     with (
         contextlib.nullcontext(warm) if warm else nursery_for(executed) as nursery,
-        concurrent.futures.ThreadPoolExecutor(jobs, thread_name_prefix="run") as pool,
+        concurrent.futures.ThreadPoolExecutor(2 * jobs, thread_name_prefix="run") as pool,
     ):
         try:
             pending = {pool.submit(one, position) for position in range(len(specs))}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -88,7 +88,10 @@ class RunRecord:
 
 
 def make_run(
-    spec: RunSpec, stop: threading.Event | None = None, nursery: Nursery | None = None
+    spec: RunSpec,
+    stop: threading.Event | None = None,
+    nursery: Nursery | None = None,
+    executed: Callable[[], None] | None = None,
 ) -> RunRecord:
     """Execute a run's notebook, and lay out its report in a temporary folder of the study's.
 
@@ -98,6 +101,8 @@ def make_run(
     ----------
     stop : once it is set, the kernel is ended and KeyboardInterrupt raised.
     nursery : makes the kernel, if there is one.
+    executed : called when the notebook has come to its end and its kernel is gone; the page is
+        still to be laid out.
 
     Raises
     ------
@@ -114,6 +119,8 @@ def make_run(
                 manifest = _print_again(spec, folder)
             else:
                 manifest["peak_memory_bytes"] = _execute(spec, folder, stop, nursery)
+                if executed is not None:
+                    executed()
                 manifest |= finish("ok", started)
                 _complete(spec, manifest, folder)
         except Exception as error:
