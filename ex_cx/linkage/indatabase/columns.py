@@ -8,7 +8,7 @@ what `Columns.facts` and `Columns.fetched` ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,30 @@ from ex_cx.linkage.parsing import is_text
 from ex_cx.linkage.schema import ColumnRule, Frequency, SourceSpec, TableSchema
 from ex_cx.linkage.wording import counted, written_like
 
-__all__ = ["Columns", "position_of", "seconds_of", "typed_columns"]
+__all__ = ["Columns", "Numbers", "position_of", "seconds_of", "typed_columns"]
 
 _SHOWN = 200
 """Different wrong values whose forms are told."""
 """Wrong values that are fetched for a message, which shows three."""
 _FEW = 10_000
 """A text column of fewer different values is looked at for padding and blanks beforehand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbers:
+    """What a look over a column of finite numbers shows, so that no group has to be asked again.
+
+    Attributes
+    ----------
+    low, high : least and greatest.
+    complete : none is missing.
+    whole : all are whole numbers; False where nobody asked.
+    """
+
+    low: float
+    high: float
+    complete: bool
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,11 +56,13 @@ class Columns:
         dates as timestamps; `v0`, `v1` in the order of the rules, and `r0`, `r1` as they were.
     schema : what they must hold.
     doubtful : columns whose values have to be tested one by one.
+    numbers : what is known of the others that hold numbers.
     """
 
     rows: Any
     schema: TableSchema
     doubtful: frozenset[str]
+    numbers: Mapping[str, Numbers] = field(default_factory=dict)
 
     def name(self, column: str) -> str:
         """What a column is called in `rows`."""
@@ -127,7 +146,8 @@ def typed_columns(table: Any, schema: TableSchema, spec: SourceSpec) -> Columns:
             f"{hints} It has {len(names)}: {some(names, 12)}."
         )
     free = {spec.unit, *spec.attributes.values(), *spec.read.text}
-    plain, doubtful = _look(table, schema)
+    numbers = _look_at_numbers(table, schema, spec)
+    plain = _plain_texts(table, schema) | set(numbers)
     chosen = {}
     for at, rule in enumerate(schema.columns):
         raw = table[rule.name]
@@ -136,37 +156,72 @@ def typed_columns(table: Any, schema: TableSchema, spec: SourceSpec) -> Columns:
             raw = _present(raw, markers)
         chosen[f"r{at}"] = raw
         chosen[f"v{at}"] = _typed(raw, rule, schema.name)
-    return Columns(rows=table.select(**chosen), schema=schema, doubtful=doubtful)
+    right = {
+        rule.name: numbers[rule.name]
+        for rule in schema.columns
+        if rule.name in numbers and _is_within(numbers[rule.name], rule)
+    }
+    asked = {rule.name for rule in schema.columns if rule.kind == "number"}
+    return Columns(
+        rows=table.select(**chosen),
+        schema=schema,
+        doubtful=frozenset(asked - set(right)),
+        numbers=right,
+    )
 
 
-def _look(table: Any, schema: TableSchema) -> tuple[set[str], frozenset[str]]:
-    """Columns that need no cleaning, and columns that may hold wrong numbers.
-
-    The ends of a column of numbers show whether NaN or a wrong one is among them, and the few
-    different texts of most text columns whether one is padded or blank: far cheaper than to look
-    at every value again in every query.
+def _look_at_numbers(table: Any, schema: TableSchema, spec: SourceSpec) -> dict[str, Numbers]:
+    """Columns of numbers that hold no NaN and no infinite one: far cheaper than to look at every
+    value again in every group.
     """
-    columns = {rule.name: table[rule.name] for rule in schema.columns}
-    numeric = {name: column for name, column in columns.items() if column.type().is_numeric()}
-    ends = {f"{at}low": column.min() for at, column in enumerate(numeric.values())}
-    ends |= {f"{at}high": column.max() for at, column in enumerate(numeric.values())}
-    found = table.aggregate(**ends).to_pandas().iloc[0] if ends else pd.Series()
-    plain = {name for name, column in columns.items() if not column.type().is_string()}
-    doubtful = {rule.name for rule in schema.columns if rule.kind == "number"}
-    order = list(numeric)
+    columns = {
+        rule.name: table[rule.name]
+        for rule in schema.columns
+        if (kind := table[rule.name].type()).is_floating()
+        or (kind.is_numeric() and rule.kind == "number")
+    }
+    if not columns:
+        return {}
+    wholes = {measure.score for measure in spec.measures.values() if measure.metric == "nps"}
+    asked = {"n": table.count()}
+    for at, (name, column) in enumerate(columns.items()):
+        asked |= {f"{at}low": column.min(), f"{at}high": column.max(), f"{at}n": column.count()}
+        if name in wholes and not column.type().is_integer():
+            asked[f"{at}broken"] = (column % 1 != 0).any()
+    found = table.aggregate(**asked).to_pandas().iloc[0]
+    numbers = {}
+    for at, name in enumerate(columns):
+        low, high = float(found[f"{at}low"]), float(found[f"{at}high"])
+        broken = found.get(f"{at}broken", name not in wholes)
+        if np.isfinite(low + high):
+            numbers[name] = Numbers(
+                low=low,
+                high=high,
+                complete=int(found[f"{at}n"]) == int(found["n"]),
+                whole=not (pd.isna(broken) or bool(broken)),
+            )
+    return numbers
+
+
+def _is_within(seen: Numbers, rule: ColumnRule) -> bool:
+    low, high = limits(rule)
+    return low <= seen.low and seen.high <= high
+
+
+def _plain_texts(table: Any, schema: TableSchema) -> set[str]:
+    """Columns that need no cleaning: all but numbers with a fraction, and texts of which one is
+    padded or blank. Most columns of text hold few different ones, which are looked at here.
+    """
+    plain = set()
     for rule in schema.columns:
-        if rule.name in numeric:
-            at = order.index(rule.name)
-            low, high = float(found[f"{at}low"]), float(found[f"{at}high"])
-            if columns[rule.name].type().is_floating() and not (np.isfinite(low + high)):
-                plain.discard(rule.name)
-            elif limits(rule)[0] <= low and high <= limits(rule)[1]:
-                doubtful.discard(rule.name)
-        elif columns[rule.name].type().is_string():
-            texts = table[[rule.name]].distinct().limit(_FEW).to_pandas()[rule.name].dropna()
-            if len(texts) < _FEW and not (texts.eq("") | texts.str.strip().ne(texts)).any():
-                plain.add(rule.name)
-    return plain, frozenset(doubtful)
+        kind = table[rule.name].type()
+        if not kind.is_string():
+            plain |= set() if kind.is_floating() else {rule.name}
+            continue
+        texts = table[[rule.name]].distinct().limit(_FEW).to_pandas()[rule.name].dropna()
+        if len(texts) < _FEW and not (texts.eq("") | texts.str.strip().ne(texts)).any():
+            plain.add(rule.name)
+    return plain
 
 
 def _check_is_table(table: Any, name: str) -> None:

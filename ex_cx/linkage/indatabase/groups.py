@@ -6,16 +6,26 @@ Each measure asks the database for what is sufficient for it; `group_values` the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ex_cx.linkage.grouped import nps_from_counts, refuse_broken_answers
-from ex_cx.linkage.indatabase.columns import Columns, seconds_of
+from ex_cx.linkage.indatabase.columns import Columns, Numbers, seconds_of
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec
 
-__all__ = ["KEYS", "answer_bounds", "group_rows", "group_values", "unseen"]
+__all__ = [
+    "KEYS",
+    "add_contacts",
+    "answer_bounds",
+    "count_groups",
+    "group_rows",
+    "group_values",
+    "sort_groups",
+    "unseen",
+]
 
 KEYS = ["unit_", "position_"]
 _RATIOS = ("occupancy", "aht", "ratio")
@@ -23,42 +33,78 @@ _MEANS = ("effort", "scale_mean", "mean")
 
 
 def answer_bounds(columns: Columns, spec: SourceSpec) -> dict[str, Any]:
-    """Least and greatest answer of measures that are means: `b0_least`, `b0_most`."""
+    """Least and greatest answer of means of which no number is known: `b0_least`, `b0_most`."""
     rows = columns.rows
     answers = {
         at: _answer(columns, measure)(rows)
         for at, measure in enumerate(spec.measures.values())
-        if measure.metric in _MEANS
+        if measure.metric in _MEANS and not _numbers(columns, measure)
     }
     return {f"b{at}_least": answer.min() for at, answer in answers.items()} | {
         f"b{at}_most": answer.max() for at, answer in answers.items()
     }
 
 
-def group_rows(rows: Any, columns: Columns, spec: SourceSpec, facts: pd.Series) -> pd.DataFrame:
-    """One row per unit and period: `unit_`, `position_`, `size_` and what the measures need."""
+def group_rows(
+    rows: Any, columns: Columns, spec: SourceSpec, facts: Mapping[str, Any]
+) -> pd.DataFrame:
+    """One row per unit and period: `unit_`, `position_`, `size_` and what the measures need.
+
+    `rows` have both keys; `facts` are the answers to `answer_bounds`.
+    """
+    cells = sort_groups(count_groups(rows, columns, spec, facts))
+    return add_contacts(cells, rows, columns, spec)
+
+
+def count_groups(
+    rows: Any, columns: Columns, spec: SourceSpec, facts: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The groups in no order, with those of rows that have no unit or position."""
     wanted = {"size_": rows.count()}
+    middles = {
+        at: _middle(columns, measure, facts, at)
+        for at, measure in enumerate(spec.measures.values())
+        if measure.metric in _MEANS
+    }
     for at, measure in enumerate(spec.measures.values()):
         if not measure.customer:
-            middle = _middle(facts, at)
-            parts = _parts(rows, columns, measure, middle)
+            parts = _parts(rows, columns, measure, middles.get(at, 0.0))
             wanted |= {f"m{at}_{what}": part for what, part in parts.items()}
-    cells = _sorted(rows.group_by(KEYS).aggregate(**wanted).to_pandas())
+    cells = rows.group_by(KEYS).aggregate(**wanted).to_pandas()
+    for at, middle in middles.items():
+        cells[f"m{at}_mean"] += middle
+    return cells
+
+
+def add_contacts(cells: pd.DataFrame, rows: Any, columns: Columns, spec: SourceSpec) -> Any:
+    """The groups with what is known of repeat contacts among `rows`, which have both keys."""
     for at, measure in enumerate(spec.measures.values()):
-        if measure.metric in _MEANS:
-            cells[f"m{at}_mean"] += _middle(facts, at)
         if measure.customer:
             cells = _with_resolution(cells, rows, columns, spec, at, measure)
     return cells
 
 
-def _middle(facts: pd.Series, at: int) -> float:
+def _numbers(columns: Columns, measure: MeasureSpec) -> list[Numbers]:
+    """What is known of the columns of an answer; empty unless of all."""
+    names = measure.items or (measure.score,)
+    known = [columns.numbers[name] for name in names if name in columns.numbers]
+    return known if len(known) == len(names) else []
+
+
+def _middle(columns: Columns, measure: MeasureSpec, facts: Mapping[str, Any], at: int) -> float:
     """A number amid the answers, taken from them before they are squared."""
-    middle = [facts.get(f"b{at}_{end}", np.nan) / 2 for end in ("least", "most")]
-    return 0.0 if np.isnan(middle).any() else float(sum(middle))
+    middles = [seen.low / 2 + seen.high / 2 for seen in _numbers(columns, measure)]
+    if not middles:
+        middle = [facts.get(f"b{at}_{end}", np.nan) / 2 for end in ("least", "most")]
+        return 0.0 if np.isnan(middle).any() else float(sum(middle))
+    if measure.items:
+        pairs = zip(measure.items, middles, strict=True)
+        middles = [_ends(measure) - at if name in measure.reverse else at for name, at in pairs]
+    return sum(middles) / len(middles)
 
 
-def _sorted(cells: pd.DataFrame) -> pd.DataFrame:
+def sort_groups(cells: pd.DataFrame) -> pd.DataFrame:
+    """The groups by unit, as text, and position."""
     return cells.assign(unit_=cells["unit_"].astype("str")).sort_values(KEYS, ignore_index=True)
 
 
@@ -67,21 +113,18 @@ def _parts(rows: Any, columns: Columns, measure: MeasureSpec, middle: float) -> 
     if measure.metric == "count":
         return {}
     if measure.metric in _RATIOS:
-        top, bottom = (rows[columns.name(c)] for c in (measure.numerator, measure.denominator))
-        both = top.notnull() & bottom.notnull()
-        return {
-            "n": rows.count(where=both),
-            "top": top.sum(where=both),
-            "bottom": bottom.sum(where=both),
-        }
+        return _ratio_parts(rows, columns, measure)
     answer = _answer(columns, measure)(rows)
     if measure.metric == "nps":
-        return {
+        numbers = columns.numbers.get(measure.score or "")
+        parts = {
             "n": answer.count(),
             "promoters": rows.count(where=answer >= 9),
             "detractors": rows.count(where=answer <= 6),
-            "wrong": rows.count(where=answer != answer.floor()),  # their range is checked already
         }
+        if numbers is None or not numbers.whole:  # their range is checked already
+            parts["wrong"] = rows.count(where=answer != answer.floor())
+        return parts
     if measure.metric in ("share", "fcr", "sum"):
         column = rows[columns.name(measure.score)]
         if measure.metric == "sum":
@@ -93,6 +136,23 @@ def _parts(rows: Any, columns: Columns, measure: MeasureSpec, middle: float) -> 
         return {"n": column.count(), **seen}
     about = answer - middle
     return {"n": answer.count(), "mean": about.mean(), "var": about.var(how="sample")}
+
+
+def _ratio_parts(rows: Any, columns: Columns, measure: MeasureSpec) -> dict[str, Any]:
+    """Sums over the rows that have both; no row is asked about a number that is never missing."""
+    names = [name or "" for name in (measure.numerator, measure.denominator)]
+    top, bottom = (rows[columns.name(name)] for name in names)
+    gaps = [
+        column.notnull()
+        for name, column in zip(names, (top, bottom), strict=True)
+        if not (name in columns.numbers and columns.numbers[name].complete)
+    ]
+    both = gaps[0] & gaps[1] if len(gaps) == 2 else gaps[0] if gaps else None
+    return {
+        "n": rows.count(where=both),
+        "top": top.sum(where=both),
+        "bottom": bottom.sum(where=both),
+    }
 
 
 def _answer(columns: Columns, measure: MeasureSpec) -> Any:
@@ -112,9 +172,7 @@ def _scale(rows: Any, columns: Columns, measure: MeasureSpec) -> Any:
 
     items = [rows[columns.name(item)] for item in measure.items]
     turned = [
-        float(measure.low or 0) + float(measure.high or 0) - item
-        if name in measure.reverse
-        else item
+        _ends(measure) - item if name in measure.reverse else item
         for name, item in zip(measure.items, items, strict=True)
     ]
     answered = sum(
@@ -142,7 +200,7 @@ def _with_resolution(
     contacts = _resolved_contacts(rows, columns, spec, measure)
     known = contacts["resolved_"]
     wanted = {f"m{at}_n": known.count(), f"m{at}_sum": known.sum()}
-    found = _sorted(contacts.group_by(KEYS).aggregate(**wanted).to_pandas())
+    found = sort_groups(contacts.group_by(KEYS).aggregate(**wanted).to_pandas())
     merged = cells.merge(found, on=KEYS, how="left", validate="one_to_one")
     return merged.fillna(dict.fromkeys(wanted, 0))
 
@@ -208,7 +266,7 @@ def _values(part: dict[str, np.ndarray], measure: MeasureSpec) -> pd.DataFrame:
         return pd.DataFrame({"value": value, "n": bottom})
     whole = n.astype(np.int64)
     if measure.metric == "nps":
-        refuse_broken_answers(int(np.nansum(part["wrong"])), int(n.sum()))
+        refuse_broken_answers(int(np.nansum(part.get("wrong", 0))), int(n.sum()))
         promoters, detractors = np.nan_to_num(part["promoters"]), np.nan_to_num(part["detractors"])
         value, error = nps_from_counts(promoters, detractors, n)
         shares = {"promoter_share": promoters / some, "detractor_share": detractors / some}

@@ -19,7 +19,15 @@ from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.compute import Counts, check_occur, people_sums, show_measures, spell_rates
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, about_people, finest
 from ex_cx.linkage.indatabase.columns import Columns, position_of, typed_columns
-from ex_cx.linkage.indatabase.groups import answer_bounds, group_rows, group_values, unseen
+from ex_cx.linkage.indatabase.groups import (
+    add_contacts,
+    answer_bounds,
+    count_groups,
+    group_rows,
+    group_values,
+    sort_groups,
+    unseen,
+)
 from ex_cx.linkage.rules import need_window, refuse_long, spell_dates
 from ex_cx.linkage.schema import Frequency, MeasureSpec, SourceSpec, TableSchema
 from ex_cx.linkage.tenure import NEVER
@@ -28,6 +36,7 @@ from ex_cx.linkage.wording import counted
 __all__ = ["Taken", "fetch_rows", "measure_table"]
 
 Edges = tuple[int | None, int | None]
+_FEW_PERIODS = ("month", "quarter", "year")
 _MOST_VALUES = 10_000
 """Different values of a column of answers that are fetched to find the one that was meant."""
 
@@ -101,26 +110,10 @@ def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges, fine: Fr
         unit_=rows[columns.name(spec.unit)], position_=position_of(rows[period], spec.frequency)
     )
     columns = replace(columns, rows=rows)
-    position, written = rows["position_"], rows[period]
-    tests = {"no unit": rows["unit_"].notnull(), "no period": written.notnull()}
-    if edges[0] is not None:
-        tests["before the window"] = position >= edges[0]
-    if edges[1] is not None:
-        tests["after the window"] = position <= edges[1]
-    inside = _all(tests)
-    extra = {
-        "broken_": (written.notnull() & position.isnull()).sum(),
-        "first_": position.min(where=inside),
-        "last_": position.max(where=inside),
-        **answer_bounds(columns, spec),
-    }
-    flow, facts = _flow(columns, tests, name, extra)
-    if not written.type().is_timestamp():
-        _refuse_broken(columns, spec, int(facts["broken_"]), int(facts["n_"]))
-    if pd.notna(facts["first_"]):
-        refuse_long(int(facts["first_"]), int(facts["last_"]), spec.frequency, name)
-    kept = rows.filter(inside)
-    cells = group_rows(kept, columns, spec, facts)
+    facts = _checked(columns, spec, name, edges)
+    kept = rows.filter(_inside(rows, edges))
+    cells, flow = _grouped(columns, spec, name, edges, facts)
+    cells = add_contacts(cells, kept, columns, spec)
     for measure in unseen(cells, spec):
         _refuse_unseen(measure, kept, columns)
     found = group_values(cells, spec)
@@ -131,16 +124,80 @@ def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges, fine: Fr
         counts=counts,
         flow=flow,
         attributes=_attributes(kept, columns, spec, unit),
-        n_rows=int(facts["n_"]),
+        n_rows=flow.steps[0][3],
         cells=_people(kept, columns, spec, facts, cells, fine),
     )
+
+
+def _inside(rows: Any, edges: Edges) -> Any:
+    """Rows with a unit and a position in the window."""
+    position = rows["position_"]
+    tests = [rows["unit_"].notnull(), position.notnull()]
+    tests += [position >= edges[0]] if edges[0] is not None else []
+    tests += [position <= edges[1]] if edges[1] is not None else []
+    return _all(dict(enumerate(tests)))
+
+
+def _checked(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Mapping[str, Any]:
+    """What has to be known before rows are grouped; a pass over all rows only if something has.
+
+    Months, quarters and years of dates are few; for anything else, a calendar of very many periods
+    is refused before its groups are made.
+    """
+    rows, written = columns.rows, columns.rows[columns.name(spec.period)]
+    is_calendar = written.type().is_timestamp() and spec.frequency in _FEW_PERIODS
+    extra = answer_bounds(columns, spec)
+    if not is_calendar:
+        position, inside = rows["position_"], _inside(rows, edges)
+        extra |= {"first_": position.min(where=inside), "last_": position.max(where=inside)}
+        extra |= {"broken_": (written.notnull() & position.isnull()).sum()}
+    if not extra and not columns.doubtful:
+        return {}
+    facts: dict[Any, Any] = columns.facts(extra).to_dict()
+    if not written.type().is_timestamp():
+        _refuse_broken(columns, spec, int(facts["broken_"]), int(facts["n_"]))
+    if pd.notna(facts.get("first_")):
+        refuse_long(int(facts["first_"]), int(facts["last_"]), spec.frequency, name)
+    return facts
+
+
+def _grouped(
+    columns: Columns, spec: SourceSpec, name: str, edges: Edges, facts: Mapping[str, Any]
+) -> tuple[pd.DataFrame, Flow]:
+    """The groups inside the window, sorted, and the rows that are in none, counted by reason.
+
+    One pass: rows before and after the window are one group each of a unit, and rows without a
+    unit or a period are groups, too.
+    """
+    rows = columns.rows
+    lower = None if edges[0] is None else edges[0] - 1
+    upper = None if edges[1] is None else edges[1] + 1
+    if edges != (None, None):
+        rows = rows.mutate(position_=rows["position_"].clip(lower=lower, upper=upper))
+    cells = count_groups(rows, columns, spec, facts)
+    position = cells["position_"].astype("Int64")
+    tests = {"no unit": cells["unit_"].notna(), "no period": position.notna()}
+    if lower is not None:
+        tests["before the window"] = position.gt(lower).fillna(False)
+    if upper is not None:
+        tests["after the window"] = position.lt(upper).fillna(False)
+    size, keep = cells["size_"].to_numpy(np.int64), np.ones(len(cells), dtype=bool)
+    flow = Flow(source=name).step("rows read", int(size.sum()))
+    for reason, test in tests.items():
+        keep &= test.to_numpy(dtype=bool)
+        flow = flow.lose(size[keep], reason)
+    cells = sort_groups(cells[keep].assign(position_=position[keep].astype("int64")))
+    if len(cells):
+        first, last = cells["position_"].min(), cells["position_"].max()
+        refuse_long(int(first), int(last), spec.frequency, name)
+    return cells, flow
 
 
 def _people(
     kept: Any,
     columns: Columns,
     spec: SourceSpec,
-    facts: pd.Series,
+    facts: Mapping[str, Any],
     cells: pd.DataFrame,
     fine: Frequency,
 ) -> PeopleCells:
@@ -163,7 +220,7 @@ def _people(
     )
 
 
-def _all(tests: Mapping[str, Any]) -> Any:
+def _all(tests: Mapping[Any, Any]) -> Any:
     first, *others = tests.values()
     for test in others:
         first = first & test
