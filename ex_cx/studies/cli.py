@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ except ModuleNotFoundError:
     raise SystemExit(message) from None
 
 from ex_cx.errors import ExCxError
-from ex_cx.studies.threads import one_thread
+from ex_cx.studies.threads import SELDOM, one_thread
 
 __all__ = ["app", "main"]
 
@@ -282,6 +283,7 @@ def doctor(out: Out = Path("runs")) -> None:
 def main() -> None:
     """Entry point of the `ex-cx` command."""
     os.environ.update(one_thread())  # before anything imports numpy
+    gc.set_threshold(SELDOM, 20, 20)
     app()
 
 

@@ -22,6 +22,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ex_cx.studies.threads import SELDOM
+
 __all__ = ["serve"]
 
 INLINE = "module://matplotlib_inline.backend_inline"
@@ -46,6 +48,7 @@ def serve(runner: int) -> None:
     os.dup2(silence, 1)
     os.environ["JPY_PARENT_PID"] = str(os.getpid())  # kernels end when this process has ended
     os.environ.setdefault("MPLBACKEND", INLINE)
+    gc.set_threshold(SELDOM, 20, 20)
     for name in (*STACK, *_own()):
         if os.getppid() != runner:  # it was killed; nobody will ask for a kernel
             return

@@ -1,4 +1,4 @@
-"""One thread to a matrix product, here and in the kernels.
+"""One thread to a matrix product, here and in the kernels; and how often garbage is looked for.
 
 Runs side by side, and the process that gets their packages ready while a study is linked, would
 fight for the processors; and the rounding of sums depends on how they are shared out.
@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["one_thread"]
+__all__ = ["SELDOM", "one_thread"]
+
+SELDOM = 20_000
+"""New objects after which garbage is looked for. The imported packages are a million that stay, and
+looking at them again and again is a twentieth of a run.
+"""
 
 
 def one_thread() -> dict[str, str]:
