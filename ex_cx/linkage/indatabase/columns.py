@@ -68,6 +68,12 @@ class Columns:
         """What a column is called in `rows`."""
         return f"v{[rule.name for rule in self.schema.columns].index(column)}"
 
+    def key(self, column: str) -> str:
+        """What a column is called in `rows` where it only tells rows apart: whole numbers stay."""
+        name = self.name(column)
+        raw = f"r{name[1:]}"
+        return raw if self.rows[raw].type().is_integer() else name
+
     def facts(self, wanted: Mapping[str, Any]) -> pd.Series:
         """One pass over all rows: `wanted` single values, and a check of every column.
 

@@ -76,11 +76,24 @@ def count_groups(
     return cells
 
 
-def add_contacts(cells: pd.DataFrame, rows: Any, columns: Columns, spec: SourceSpec) -> Any:
-    """The groups with what is known of repeat contacts among `rows`, which have both keys."""
+def add_contacts(
+    cells: pd.DataFrame, rows: Any, columns: Columns, spec: SourceSpec
+) -> pd.DataFrame:
+    """The groups with resolved contacts, of `rows` that have both keys, and those of which it is
+    known; the contacts of a customer are put in order once for all measures.
+    """
+    customers: dict[str, dict[int, int]] = {}
     for at, measure in enumerate(spec.measures.values()):
         if measure.customer:
-            cells = _with_resolution(cells, rows, columns, spec, at, measure)
+            customers.setdefault(measure.customer, {})[at] = measure.days
+    for customer, days in customers.items():
+        contacts = _resolved_contacts(rows, columns, spec, customer, days)
+        known = {at: contacts[f"resolved{at}_"] for at in days}
+        wanted = {f"m{at}_n": each.count() for at, each in known.items()}
+        wanted |= {f"m{at}_sum": each.sum() for at, each in known.items()}
+        found = sort_groups(contacts.group_by(KEYS).aggregate(**wanted).to_pandas())
+        cells = cells.merge(found, on=KEYS, how="left", validate="one_to_one")
+        cells = cells.fillna(dict.fromkeys(wanted, 0))
     return cells
 
 
@@ -188,42 +201,36 @@ def _ends(measure: MeasureSpec) -> float:
     return float(measure.low or 0) + float(measure.high or 0)
 
 
-def _with_resolution(
-    cells: pd.DataFrame,
-    rows: Any,
-    columns: Columns,
-    spec: SourceSpec,
-    at: int,
-    measure: MeasureSpec,
-) -> pd.DataFrame:
-    """The cells with resolved contacts and those of which it is known."""
-    contacts = _resolved_contacts(rows, columns, spec, measure)
-    known = contacts["resolved_"]
-    wanted = {f"m{at}_n": known.count(), f"m{at}_sum": known.sum()}
-    found = sort_groups(contacts.group_by(KEYS).aggregate(**wanted).to_pandas())
-    merged = cells.merge(found, on=KEYS, how="left", validate="one_to_one")
-    return merged.fillna(dict.fromkeys(wanted, 0))
+def _resolved_contacts(
+    rows: Any, columns: Columns, spec: SourceSpec, customer: str, days: Mapping[int, int]
+) -> Any:
+    """Contacts of known customers with `resolved{at}_`: as `grouped.contact_resolution`.
 
-
-def _resolved_contacts(rows: Any, columns: Columns, spec: SourceSpec, measure: MeasureSpec) -> Any:
-    """Contacts of known customers with `resolved_`: as `grouped.contact_resolution`."""
+    Their end is asked for beforehand: to a database, it is one number more in every row.
+    """
     import ibis
 
-    customer = columns.name(measure.customer)
-    known = rows.filter(rows[customer].notnull())
+    key = columns.key(customer)
+    known = rows.filter(rows[key].notnull())
     known = known.select(
-        *KEYS, customer_=known[customer], seconds_=seconds_of(known[columns.name(spec.period)])
+        *KEYS, customer_=known[key], seconds_=seconds_of(known[columns.name(spec.period)])
     )
-    end = known["seconds_"].max().as_scalar()
+    latest = known["seconds_"].max().execute()
+    end = 0 if pd.isna(latest) else int(latest)
     following = ibis.window(
         group_by=known["customer_"], order_by=[known["seconds_"], known["unit_"]]
     )
     known = known.mutate(next_=known["seconds_"].lead().over(following))
-    window = measure.days * 86_400
-    follows = (known["next_"] - known["seconds_"] <= window).fill_null(False)
-    open_end = known["seconds_"] > end - window
-    resolved = ibis.cases((open_end, ibis.null("float64")), (follows, 0.0), else_=1.0)
-    return known.mutate(resolved_=resolved)
+    gap, nothing = known["next_"] - known["seconds_"], ibis.null("float64")
+    resolved = {
+        f"resolved{at}_": ibis.cases(
+            (known["seconds_"] > end - 86_400 * each, nothing),
+            ((gap <= 86_400 * each).fill_null(False), 0.0),
+            else_=1.0,
+        )
+        for at, each in days.items()
+    }
+    return known.mutate(**resolved)
 
 
 def unseen(cells: pd.DataFrame, spec: SourceSpec) -> list[MeasureSpec]:
