@@ -284,7 +284,10 @@ def main() -> None:
     """Entry point of the `ex-cx` command."""
     os.environ.update(one_thread())  # before anything imports numpy
     gc.set_threshold(SELDOM, 20, 20)
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # or the end would look at all that was imported once more: half a second
 
 
 @contextlib.contextmanager
