@@ -18,6 +18,7 @@ from ex_cx.linkage.confidentiality.identifiers import hash_columns
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.crosswalk import Crosswalk
 from ex_cx.linkage.definitions import definition
+from ex_cx.linkage.indatabase.failures import asking
 from ex_cx.linkage.indatabase.measures import Taken, fetch_rows, measure_table
 from ex_cx.linkage.mapping import apply_crosswalk
 from ex_cx.linkage.periods import (
@@ -216,9 +217,12 @@ def _from_database(
     schema = source_rules(spec, f"{name}{file}")
     whole = spec.crosswalk is not None or crosswalk is not None or spec.unit in spec.identifiers
     if spec.columns or whole:
-        fetched = fetch_rows(rows, schema, spec)
+        with asking(schema.name):
+            fetched = fetch_rows(rows, schema, spec)
         return _from_rows(fetched, spec, aligned, name, edges, crosswalk)
-    return measure_table(rows, schema, aligned, name, edges, spec.frequency), pd.DataFrame()
+    with asking(schema.name):
+        taken = measure_table(rows, schema, aligned, name, edges, spec.frequency)
+    return taken, pd.DataFrame()
 
 
 def _measured(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 import weakref
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ex_cx.errors import SourceError, nearest, some
+from ex_cx.linkage.indatabase.failures import asking
 from ex_cx.linkage.sources import ReadReport, TableOpen
 from ex_cx.linkage.wording import counted
 
@@ -29,7 +31,8 @@ def open_table(
     ----------
     path : .duckdb or .ddb, .parquet or .pq, or a folder of Parquet files of the same columns.
     table : table or view of a DuckDB file; needed if there are several.
-    memory, threads : most memory (beyond it, the disk is used) and processors (0: all).
+    memory, threads : most memory (beyond it, the disk is used) and processors (0, or more than
+        there are: all).
 
     Returns
     -------
@@ -39,18 +42,22 @@ def open_table(
     Raises
     ------
     SourceError : no such file, folder or table; a file that is not what its name says; a missing
-        package.
+        package; a view that cannot be computed, or that asks for a file beside the database.
     """
     file = Path(path)
+    if threads < 0:
+        raise SourceError(f"`threads` is {threads}. State how many processors, or 0 for all.")
     is_store = file.suffix.lower() in DUCKDB
     files = [file] if is_store and file.is_file() else _parquet_files(file)
     found = _open(file, files, table, memory, threads)
+    with asking(file.name):
+        rows = int(found.count().execute())
     return TableOpen(
         table=found,
         report=ReadReport(
             name=file.name + (f", table {found.get_name()}" if is_store else ""),
             sha256=_hash(files),
-            rows=int(found.count().execute()),
+            rows=rows,
             columns=len(found.columns),
             date_formats={},
         ),
@@ -108,7 +115,8 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
             f"Leaving the rows of {path.name!r} in a database needs the packages ibis and duckdb. "
             "Install them: pip install 'ex-cx[db]'."
         ) from error
-    settings: dict[str, Any] = {"memory_limit": memory} | ({"threads": threads} if threads else {})
+    used = min(threads, os.cpu_count() or 1)
+    settings: dict[str, Any] = {"memory_limit": memory} | ({"threads": used} if used else {})
     place = tempfile.mkdtemp(prefix="ex_cx-")
     is_store = path.suffix.lower() in DUCKDB
     try:
@@ -119,15 +127,25 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
             **settings,
         )
         weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
-        if is_store:
-            return connection.table(_table(_names(connection), table, path.name))
-        return connection.read_parquet([str(file) for file in files])
-    except duckdb.Error as error:
+        _keep_to(connection, [] if is_store else files)
+        if not is_store:
+            return connection.read_parquet([str(file) for file in files])
+        chosen = _table(_names(connection), table, path.name)
+        with asking(f"{path.name}, table {chosen}"):
+            return connection.table(chosen)
+    except duckdb.Error as error:  # its message may quote what the file holds
         shutil.rmtree(place, ignore_errors=True)
         raise SourceError(
-            f"{path.name!r} cannot be opened by DuckDB: {str(error).splitlines()[0][:200]} Check "
-            "the file and the settings `memory` and `threads`."
-        ) from error
+            f"{path.name!r} cannot be opened by DuckDB ({type(error).__name__}). Check the file "
+            "and the settings `memory` and `threads`."
+        ) from None
+
+
+def _keep_to(connection: Any, files: Sequence[Path]) -> None:
+    """Other files than these are closed to the views of a database that a stranger has made."""
+    listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
+    connection.con.execute(f"SET allowed_paths = [{listed}]")
+    connection.con.execute("SET enable_external_access = false")
 
 
 def _names(connection: Any) -> list[str]:

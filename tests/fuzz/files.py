@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.fuzz.nasty import BYTES, CELLS, DATES, ENCODINGS, NAMES, NUMBERS, pick, spoil_bytes
+from tests.fuzz.stores import database_sql, planted_file
 from tests.linkage.companies import Mess, draw_company, to_csv
 
 __all__ = ["MAKERS", "Made", "good_tables", "make"]
@@ -370,6 +371,17 @@ _VALUES = (
         "[" * 200,
         "{" * 200,
     ),
+    *("? [a, b]", "{1: x, 1.0: y}", "{null: x}", "{[a]: b}", "{? {a: b} : c}", "__class__: {}"),
+    *(
+        "{column: {column: x}}",
+        "[team]",
+        "[[team], score]",
+        "{column: [a, b]}",
+        "%",
+        "%Y%",
+        "(?P<a",
+    ),
+    *("{columns: [team, [a]], combine: join}", "[0, 100, 200]", "{low: high}", "Mars/Olympus"),
     *("1.5", "[T0, 1, true]", "[null]", "[1, 1]", "lose", "attrition", "retention", "nps", "sum"),
 )
 
@@ -434,6 +446,18 @@ def _study(rng: random.Random, text: str = STUDY) -> Made:
     return Made(name="study.yaml", content=content)
 
 
+def _database(rng: random.Random) -> Made:
+    """The SQL that fills a DuckDB file; `probe` writes it."""
+    name = rng.choice(("answers", "load", "people"))
+    ending = rng.choice((".duckdb", ".duckdb", ".ddb"))
+    return Made(name=f"{name}{ending}", content=database_sql(good_tables(), name, rng).encode())
+
+
+def _planted(rng: random.Random) -> Made:
+    name, content = planted_file(good_tables(), rng)
+    return Made(name=name, content=content)
+
+
 MAKERS: dict[str, Callable[[random.Random], Made]] = {
     "delimited": _delimited,
     "parquet": _parquet,
@@ -441,4 +465,6 @@ MAKERS: dict[str, Callable[[random.Random], Made]] = {
     "crosswalk": _crosswalk,
     "study": _study,
     "mapping": _mapping,
+    "database": _database,
+    "planted": _planted,
 }

@@ -173,6 +173,8 @@ NAMES = (
         "1.5",
     ),
 )
+SECRETS = ("zanzibar.quill", "Zoë Quillfeather", "EMP7731905", "parrot nine", "9 - Zed Quill")
+"""Values that no message may show; `secrets_in` finds them."""
 BYTES = (
     *(
         b"\x00",
@@ -262,3 +264,9 @@ def spoil_bytes(content: bytes, rng: random.Random, times: int) -> bytes:
             other = rng.randrange(len(found) + 1)
             found[at:end] = found[other : other + end - at]
     return bytes(found)
+
+
+def secrets_in(text: str) -> list[str]:
+    """Secrets that a text shows, in any case, also a part of one."""
+    plain = text.casefold()
+    return [part for part in ("quill", "emp7731905", "parrot nine") if part in plain]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import random
+import shutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +20,31 @@ from ex_cx.linkage.exportmaps.file import read_mapping
 from ex_cx.linkage.link import link_sources, link_study_data, read_source
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import measure_source
-from ex_cx.linkage.schema import MeasureSpec, ReadSpec, SourceSpec
+from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, ReadSpec, SourceSpec
 from ex_cx.linkage.sources import read_table
+from ex_cx.linkage.stores import DUCKDB, PARQUET, open_table
 from ex_cx.studies.checking import check_study, check_table_file
+from ex_cx.studies.proposing import propose_for_file
+from ex_cx.studies.scaffold import scaffold_study
 from ex_cx.studies.study import load_study
 from tests.fuzz.files import Made, good_tables, make
-from tests.fuzz.nasty import CELLS, FORMATS, NAMES, STATED, pick
+from tests.fuzz.nasty import CELLS, FORMATS, NAMES, STATED, pick, secrets_in
+from tests.fuzz.stores import write_store
 from tests.linkage.companies import SOURCES, to_csv
 
 __all__ = ["Escape", "probe"]
+
+
+BY_MAPPING = """\
+study: mapped
+title: Answers by a mapping
+data:
+  sources:
+    answers: {path: answers.csv, mapping: mapping.yaml}
+    load: {path: load.csv, unit: team, period: month, columns: {ex_load: load}}
+roles: {exposures: [ex_load], outcomes: [cx_nps]}
+notebooks: [data_audit]
+"""
 
 
 class Escape(AssertionError):
@@ -43,34 +60,44 @@ def probe(kind: str, seed: int, folder: Path) -> int:
     """
     made = make(kind, seed)
     path = folder / made.name
-    path.write_bytes(made.content)
+    if path.suffix in DUCKDB:
+        write_store(made.content.decode(), path)
+    else:
+        path.write_bytes(made.content)
     rng = random.Random(f"targets of {kind}:{seed}")
     done = 0
     for name, call in _calls(kind, made, path, rng):
+        again = f"for {made.name}; again with: python -m tests.fuzz --case {kind}:{seed}"
+        before = _files(folder)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", RuntimeWarning)
-                call()
+                told = call()
+            _check_told(told if isinstance(told, str) and told else ".", name, again)
             done += 1
         except ExCxError as error:
-            _check_told(error, name, kind, seed)
+            _check_told(str(error), f"{type(error).__name__} out of {name}", again)
+            if _files(folder) != before:
+                raise Escape(f"{name} failed and left files behind {again}") from error
+        except Escape as escape:
+            raise Escape(f"{escape} {again}") from escape
         except (Exception, SystemExit, RecursionError) as error:
             told = "".join(traceback.format_exception(error)[-6:])
-            raise Escape(
-                f"{type(error).__name__} out of {name} for {made.name}; again with: "
-                f"python -m tests.fuzz --case {kind}:{seed}\n{told}"
-            ) from error
+            raise Escape(f"{type(error).__name__} out of {name} {again}\n{told}") from error
     return done
 
 
-def _check_told(error: ExCxError, name: str, kind: str, seed: int) -> None:
-    """A message is not blank, ends as a sentence and is short enough to be read."""
-    text = str(error)
+def _files(folder: Path) -> dict[str, int]:
+    """What lies there, but for what a call is made for."""
+    return {str(p): p.stat().st_size for p in folder.rglob("*") if not p.name.endswith(".good")}
+
+
+def _check_told(text: str, name: str, again: str) -> None:
+    """A message is not blank, short enough to be read, and holds no value of the data."""
     if not text.strip() or len(text) > 20_000:
-        raise Escape(
-            f"{type(error).__name__} of {len(text)} letters out of {name}; again with: "
-            f"python -m tests.fuzz --case {kind}:{seed}"
-        ) from error
+        raise Escape(f"{name}: {len(text)} letters {again}")
+    if found := secrets_in(text):
+        raise Escape(f"{name} quotes the data: {found} {again}\n{text[:2000]}")
 
 
 def _calls(
@@ -79,27 +106,82 @@ def _calls(
     if kind == "study":
         _write_good(path.parent)
         yield "load_study", lambda: load_study(path)
-        yield "check_study", lambda: list(check_study(path, path.parent))
+        yield "check_study", lambda: _lines(check_study(path, path.parent))
     elif kind == "mapping":
         _write_good(path.parent)
         yield "read_mapping", lambda: read_mapping(path)
         yield "measure_source by a mapping", lambda: _measure_mapped(path)
+        (path.parent / "study.yaml").write_text(BY_MAPPING, encoding="utf-8")
+        yield "check_study by a mapping", lambda: _lines(check_study(path.parent / "study.yaml"))
     elif kind == "crosswalk":
         _write_good(path.parent, but=path.name)
         for _ in range(2):
             walk = _crosswalk(path.name, rng)
             sources = {**SOURCES, "answers": replace(SOURCES["answers"], crosswalk=walk)}
             yield "link_study_data", lambda used=sources: link_study_data(used, root=path.parent)
+    elif path.suffix in DUCKDB:
+        yield "check_table_file", lambda: _lines(check_table_file(path))
+        yield "open_table", lambda: _open(path, rng)
+        for source, spec in _specs(path, rng):
+            kept = DatabaseSpec(table=rng.choice(("", "", "", path.stem)), threads=1)
+            form = ReadSpec(missing=rng.choice(((), ("-",))))
+            spec = replace(spec, database=kept, read=form)
+            yield f"measure_source {source}", lambda s=spec, n=source: _measure(s, n, path.parent)
     else:
         yield "read_table", lambda: read_table(path)
         yield "read_table with options", lambda: read_table(path, **_options(rng))
-        yield "check_table_file", lambda: list(check_table_file(path))
+        yield "check_table_file", lambda: _lines(check_table_file(path))
+        yield "ex-cx map", lambda: _propose(path)
+        if rng.random() < 0.3:
+            yield "ex-cx new", lambda: _lines(scaffold_study(path.parent / "new", path))
         for source, spec in _specs(path, rng):
             yield f"measure_source {source}", lambda s=spec, n=source: _measure(s, n, path.parent)
+        if path.suffix in PARQUET:
+            yield from _stays(path, rng)
         if rng.random() < 0.2:
+            _write_good(path.parent, but=path.name)
             yield "link_study_data", lambda: _link_beside_good(path, rng)
     if kind != "mapping" and rng.random() < 0.1:
         yield "ex-cx check", lambda: _command("check", str(path), "--data-root", str(path.parent))
+
+
+def _lines(lines: Iterable[str]) -> str:
+    return "\n".join(lines)
+
+
+def _open(path: Path, rng: random.Random) -> None:
+    memory = rng.choice(("500MB",) * 9 + ("0", "-1", "much", "1e99GB"))
+    threads = rng.choice((1,) * 9 + (-1, 10**9))
+    open_table(path, table=rng.choice(("", "", pick(rng, NAMES))), memory=memory, threads=threads)
+
+
+def _stays(path: Path, rng: random.Random) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Parquet that is not read but grouped by DuckDB, alone and beside a good part."""
+    folder = path.parent / "parts"
+    folder.mkdir()
+    shutil.copy2(path, folder / path.name)
+    if path.stem in good_tables() and rng.random() < 0.5:
+        good_tables()[path.stem].to_parquet(folder / "another.parquet")
+    for place in (path.name, folder.name):
+        for source, spec in _specs(path, rng):
+            kept = DatabaseSpec(memory="500MB", threads=1)
+            spec = replace(spec, path=place, database=kept, read=ReadSpec())
+            yield f"measure_source {source}", lambda s=spec, n=source: _measure(s, n, path.parent)
+
+
+def _propose(path: Path) -> str:
+    """A mapping proposed; what is proposed loads, and is whole or not there."""
+    out = path.with_name("proposed.yaml.good")
+    out.unlink(missing_ok=True)
+    try:
+        text, told = propose_for_file(path, out)
+    except ExCxError:
+        if out.exists():
+            raise Escape("a proposal was left though it failed") from None
+        raise
+    if out.read_text(encoding="utf-8") != text:
+        raise Escape("another proposal was written than told")
+    return "\n".join((text, *told))
 
 
 def _options(rng: random.Random) -> dict[str, Any]:
@@ -165,7 +247,6 @@ def _measure_mapped(path: Path) -> None:
 
 
 def _link_beside_good(path: Path, rng: random.Random) -> None:
-    _write_good(path.parent, but=path.name)
     sources = dict(SOURCES)
     if path.stem in sources:
         sources[path.stem] = replace(sources[path.stem], path=path.name)
@@ -186,7 +267,7 @@ def _write_good(folder: Path, but: str = "") -> None:
             file.write_text(to_csv(table), encoding="utf-8", newline="")
 
 
-def _command(*arguments: str) -> None:
+def _command(*arguments: str) -> str:
     """`ex-cx` with these arguments, in this process; it must end with 0 or 2 and a message."""
     from ex_cx.studies.cli import main
 
@@ -201,3 +282,4 @@ def _command(*arguments: str) -> None:
             raise Escape(f"ex-cx {' '.join(arguments)} ended with {end.code}: {told}") from end
     finally:
         sys.argv = before
+    return out.getvalue() + err.getvalue()

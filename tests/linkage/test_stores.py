@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+import hashlib
 from pathlib import Path
 
 import duckdb
@@ -10,6 +13,7 @@ import pytest
 
 from ex_cx.errors import SchemaError, SourceError
 from ex_cx.linkage.link import link_study_data, read_source
+from ex_cx.linkage.measure import measure_source
 from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, ReadSpec, SourceSpec
 from ex_cx.linkage.stores import open_table
 
@@ -65,6 +69,23 @@ def test_the_report_says_what_was_opened(folder):
     assert after.rows == 18
 
 
+def test_files_are_hashed_when_somebody_asks_and_must_be_those_that_were_opened(folder):
+    parts = sorted((folder / "answers").iterdir())
+    digests = [hashlib.sha256(part.read_bytes()).hexdigest() for part in parts]
+    listed = "".join(f"{d}  {part.name}\n" for d, part in zip(digests, parts, strict=True))
+    opened = open_table(folder / "answers").report
+    assert opened.to_dict()["sha256"] == hashlib.sha256(listed.encode()).hexdigest()
+    assert open_table(folder / "answers" / "part-1.parquet").report.sha256 == digests[0]
+    unasked = open_table(folder / "answers" / "part-2.parquet").report
+    ROWS.head(3).to_parquet(folder / "answers" / "part-2.parquet")
+    told = r"1 file changed while the rows were used \('part-2\.parquet'\)\. Keep the files"
+    with pytest.raises(SourceError, match=told):
+        unasked.to_dict()
+    (folder / "answers" / "part-2.parquet").unlink()
+    with pytest.raises(SourceError, match=told):
+        _ = unasked.sha256
+
+
 @pytest.mark.parametrize(
     ("path", "options", "told"),
     [
@@ -97,3 +118,46 @@ def test_how_a_file_is_written_has_no_meaning_in_a_database(folder):
     wrong = spec("answers.parquet", database=DatabaseSpec(), read=ReadSpec(delimiter=";"))
     with pytest.raises(SchemaError, match=r"which has no 'delimiter'\. Leave it out"):
         read_source(wrong, folder)
+
+
+def database(folder: Path, *statements: str) -> Path:
+    """A DuckDB file that these statements fill."""
+    path = folder / "strange.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+    return path
+
+
+def test_a_view_that_fails_is_told_without_a_value_of_its_rows(folder):
+    rows = "SELECT 'T1' AS team, DATE '2024-01-05' AS day, 'Ann Lee' AS score"
+    view = "SELECT team, day, CAST(score AS INTEGER) AS score FROM people"
+    database(folder, f"CREATE TABLE people AS {rows}", f"CREATE VIEW seen AS {view}")
+    source = replace(spec("strange.duckdb"), database=DatabaseSpec(table="seen"))
+    told = r"cannot answer what is asked of .*: a value does not fit the type.*ConversionExc"
+    with pytest.raises(SourceError, match=told) as caught:
+        measure_source(read_source(source, folder), source, "answers")
+    assert "Ann" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_view_reaches_no_file_beside_its_database(folder):
+    beside = folder / "secret.csv"
+    beside.write_text("a\n1\n")
+    database(folder, f"CREATE VIEW far AS SELECT * FROM read_csv('{beside}')")
+    with pytest.raises(SourceError, match=r"'strange.duckdb, table far': a view asks for a file"):
+        open_table(folder / "strange.duckdb")
+
+
+def test_no_more_threads_are_begun_than_there_are_processors(folder):
+    found = open_table(folder / "house.duckdb", table="answers", threads=10**9).table
+    asked = "SELECT current_setting('threads')"
+    assert found.get_backend().con.execute(asked).fetchone()[0] == os.cpu_count()
+    with pytest.raises(SourceError, match=r"`threads` is -1\. State how many"):
+        open_table(folder / "house.duckdb", table="answers", threads=-1)
+
+
+def test_a_path_from_here_is_read(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert open_table("answers.parquet").report.rows == 40
+    assert open_table("house.duckdb", table="answers").report.rows == 40

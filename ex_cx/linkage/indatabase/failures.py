@@ -1,0 +1,56 @@
+"""What a database refuses, in words of ours: its own message may quote a value of the rows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ex_cx.errors import SourceError
+
+__all__ = ["asking"]
+
+_ROOMS = ("duckdb", "_duckdb", "ibis", "sqlglot", "pyspark", "py4j", "pyarrow")
+_WHY = {
+    "ConversionException": "a value does not fit the type that a view or a column asks for",
+    "OutOfRangeException": "a number is too large",
+    "PermissionException": "a view asks for a file beside the database, which is not opened",
+    "OutOfMemoryException": "it needs more than its `memory`",
+    "BinderException": "a view names what is not there, or a type does not fit",
+    "CatalogException": "a view names what is not there",
+    "IOException": "the file is damaged, locked or no longer there",
+    "InternalException": "the file is damaged",
+    "FatalException": "the file is damaged",
+    "SerializationException": "the file is damaged",
+}
+
+
+@contextlib.contextmanager
+def asking(name: str) -> Iterator[None]:
+    """Whatever a database raises while it is asked about `name` becomes one error without values.
+
+    Raises
+    ------
+    SourceError : the database, or what lies between it and this package, failed.
+
+    Examples
+    --------
+    >>> import duckdb
+    >>> with asking("calls.duckdb"):
+    ...     duckdb.sql("select cast('Ann Lee' as integer)").fetchall()
+    Traceback (most recent call last):
+    ex_cx.errors.SourceError: The database cannot answer what is asked of 'calls.duckdb': a value \
+does not fit the type that a view or a column asks for (ConversionException). Correct it there, or \
+leave the column out.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        if kind.__module__.partition(".")[0] not in _ROOMS:
+            raise
+        why = _WHY.get(kind.__name__)
+        told = f"{why} ({kind.__name__})" if why else kind.__name__
+        raise SourceError(
+            f"The database cannot answer what is asked of {name!r}: {told}. Correct it there, or "
+            "leave the column out."
+        ) from None
