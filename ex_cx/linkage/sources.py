@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -25,6 +25,7 @@ from ex_cx.linkage.parsing import (
     parse_dates,
     parse_numbers,
 )
+from ex_cx.linkage.reads import ReadReport, TableOpen, TableRead
 from ex_cx.linkage.wording import counted
 
 if TYPE_CHECKING:
@@ -35,62 +36,6 @@ __all__ = ["ReadReport", "TableOpen", "TableRead", "read_cells", "read_table", "
 _DELIMITED = (".csv", ".txt", ".tsv")
 _PARQUET = (".parquet", ".pq")
 _EXCEL = (".xlsx", ".xlsm", ".xls")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadReport:
-    """What was read and how, so that another reader gets the same table.
-
-    Attributes
-    ----------
-    name : file name without its folder.
-    sha256 : of the bytes.
-    rows, columns : size of the table, header not counted.
-    encoding, delimiter, decimal : as used; empty where the format has none.
-    detected : which of the three were found by looking, not stated.
-    date_formats : date column -> the form its values were written in.
-    coercions : what a mapping did to how many values, one line each.
-    """
-
-    name: str
-    sha256: str
-    rows: int
-    columns: int
-    encoding: str = ""
-    delimiter: str = ""
-    decimal: str = ""
-    detected: tuple[str, ...] = ()
-    date_formats: dict[str, str]
-    coercions: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, for JSON."""
-        lists = {"detected": list(self.detected), "coercions": list(self.coercions)}
-        return {**asdict(self), **lists}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TableRead:
-    """A table and the report of how it was read. Its row 2 is the first below the header.
-
-    With a mapping, `coercions` (column, coercion, values, of) tells how many values it changed how,
-    `lost` how many rows were left out why, `rows` where in the file the others are, shape (rows,).
-    """
-
-    frame: pd.DataFrame
-    report: ReadReport
-    coercions: pd.DataFrame = field(default_factory=pd.DataFrame)
-    lost: tuple[tuple[str, int], ...] = ()
-    rows: np.ndarray | None = None
-    hashed: tuple[str, ...] = ()  # columns whose identifiers are keyed hashes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TableOpen:
-    """A table that stays in its database, an Ibis expression, and the report of what it is."""
-
-    table: Any
-    report: ReadReport
 
 
 def read_table(
@@ -160,7 +105,7 @@ def read_table(
         frame=frame,
         report=ReadReport(
             name=file.name,
-            sha256=hashlib.sha256(content).hexdigest(),
+            hashed=hashlib.sha256(content).hexdigest(),
             rows=len(cells),
             columns=len(cells.columns),
             encoding=raw.encoding,
@@ -254,7 +199,7 @@ def _read_mapped(file: Path, content: bytes, rules: TableMapping) -> TableRead:
         frame=made.frame,
         report=ReadReport(
             name=file.name,
-            sha256=hashlib.sha256(content).hexdigest(),
+            hashed=hashlib.sha256(content).hexdigest(),
             rows=len(raw.frame),
             columns=len(raw.frame.columns),
             encoding=raw.encoding,

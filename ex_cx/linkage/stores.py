@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ex_cx.errors import SourceError, nearest, some
 from ex_cx.linkage.indatabase.failures import asking
-from ex_cx.linkage.sources import ReadReport, TableOpen
+from ex_cx.linkage.reads import ReadReport, TableOpen
 from ex_cx.linkage.wording import counted
 
 __all__ = ["DUCKDB", "open_table"]
 
 DUCKDB = (".duckdb", ".ddb")
 PARQUET = (".parquet", ".pq")
+_Stamp = tuple[Path, int, int]
 
 
 def open_table(
@@ -37,7 +40,8 @@ def open_table(
     Returns
     -------
     TableOpen
-        Its `table` is an Ibis table; what `measure_source` asks of it, the database computes.
+        Its `table` is an Ibis table; what `measure_source` asks of it, the database computes. The
+        files are hashed when the report is asked for their SHA-256.
 
     Raises
     ------
@@ -49,6 +53,7 @@ def open_table(
         raise SourceError(f"`threads` is {threads}. State how many processors, or 0 for all.")
     is_store = file.suffix.lower() in DUCKDB
     files = [file] if is_store and file.is_file() else _parquet_files(file)
+    stamps = _stamps(files)
     found = _open(file, files, table, memory, threads)
     with asking(file.name):
         rows = int(found.count().execute())
@@ -56,7 +61,7 @@ def open_table(
         table=found,
         report=ReadReport(
             name=file.name + (f", table {found.get_name()}" if is_store else ""),
-            sha256=_hash(files),
+            hashed=functools.partial(_hash, stamps),
             rows=rows,
             columns=len(found.columns),
             date_formats={},
@@ -165,13 +170,39 @@ def _table(tables: Sequence[str], wanted: str, name: str) -> str:
     return wanted
 
 
-def _hash(files: Sequence[Path]) -> str:
-    """SHA-256 of a file, or of the names and hashes of several; never all of it in memory."""
-    hashes = []
-    for file in files:
-        with file.open("rb") as stream:
-            hashes.append(hashlib.file_digest(stream, "sha256").hexdigest())
+def _stamps(files: Sequence[Path]) -> tuple[_Stamp, ...]:
+    """Path, size and time of the last change of each file."""
+    return tuple(
+        (file.absolute(), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files
+    )
+
+
+@functools.cache
+def _hash(opened: tuple[_Stamp, ...]) -> str:
+    """SHA-256 of a file, or of the names and hashes of several; never all of it in memory.
+
+    Raises
+    ------
+    SourceError : a file is no longer the one that was opened.
+    """
+    files = [file for file, _, _ in opened]
+    try:
+        with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)) as threads:
+            hashes = list(threads.map(_file_hash, files))
+        changed = [a[0].name for a, b in zip(opened, _stamps(files), strict=True) if a != b]
+    except FileNotFoundError as error:
+        changed = [Path(str(error.filename)).name]
+    if changed:
+        raise SourceError(
+            f"{counted(len(changed), 'file')} changed while the rows were used ({some(changed)}). "
+            "Keep the files as they are, and run it again."
+        )
     if len(hashes) == 1:
         return hashes[0]
     lines = "".join(f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def _file_hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
-import hashlib
 from pathlib import Path
 
 import duckdb
