@@ -77,6 +77,11 @@ class LinkAudit:
     crosswalk : source, unit, target, share, rows, outcome: what became of each unit's rows.
     combined : source, column, rule, unit_periods, incomplete: ready columns combined by a rule, and
         values left out because too few of their parts are there.
+    weighting : by source and period: how many respondents were weighted, the design effect, the
+        effective number, the range of weights (means of the people at each end), how many were
+        trimmed, rounds until all margins were met, or why the period is left out.
+    margins : source, period, margin, category, respondents, answered_pct, known_pct, weighted_pct,
+        mean_weight: who carries which weights, and what they stand for.
     strangers : unit, seen_in, lacks, unit_periods: units that not every source knows.
     selective : rows kept and lost compared, as `compare_lost` returns them.
     scales, waves : may the answers of a scale be averaged, and is it the same in every wave; as
@@ -90,6 +95,8 @@ class LinkAudit:
     reads: pd.DataFrame
     crosswalk: pd.DataFrame = field(default_factory=pd.DataFrame)
     combined: pd.DataFrame = field(default_factory=pd.DataFrame)
+    weighting: pd.DataFrame = field(default_factory=pd.DataFrame)
+    margins: pd.DataFrame = field(default_factory=pd.DataFrame)
     strangers: pd.DataFrame = field(default_factory=pd.DataFrame)
     selective: pd.DataFrame = field(default_factory=pd.DataFrame)
     scales: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -127,6 +134,8 @@ _PARTS = {
     "reads": "How the files were read",
     "crosswalk": "What the crosswalk did with each unit",
     "combined": "Which ready columns were combined",
+    "weighting": "How respondents were weighted",
+    "margins": "Whom the weights stand for",
     "strangers": "Units that not every source knows",
     "selective": "Are the rows that were lost different?",
     "scales": "May the answers of a scale be averaged?",

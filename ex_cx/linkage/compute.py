@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,46 +17,49 @@ from ex_cx.linkage.grouped import (
     group_share,
     group_sum,
 )
-from ex_cx.linkage.periods import MISSING, period_positions
 from ex_cx.linkage.scales import halves_of, score_scale
 from ex_cx.linkage.schema import ANSWER_METRICS, Frequency, MeasureSpec, SourceSpec
-from ex_cx.linkage.tenure import NEVER, attrition, retention
+from ex_cx.linkage.weighing import weighted_values
 from ex_cx.linkage.wording import almost_there, counted, written_like
 
 __all__ = [
     "Counts",
+    "all_answers",
     "check_occur",
+    "enough_people",
     "measure_rows",
-    "measure_spells",
     "people_cells",
     "people_sums",
     "show_measures",
-    "spell_rates",
 ]
 
 Counts = dict[str, dict[str, int]]
 
 
 def measure_rows(
-    rows: pd.DataFrame, period: np.ndarray, spec: SourceSpec, shares: np.ndarray | None = None
+    rows: pd.DataFrame,
+    period: np.ndarray,
+    spec: SourceSpec,
+    shares: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, Counts]:
     """All measures per unit and period; `period` holds the position of each row.
 
     `shares` holds the part of each row that belongs to its unit, where units were split: sums and
-    counts take that part of it.
+    counts take that part of it. `weights` holds what each respondent counts for.
 
     Means and shares of fewer than `spec.min_n` respondents are missing, distributions below
     `spec.min_n_shares`: the shares behind a net promoter score, and every standard error, which
     beside the mean of a few whole numbers gives the very answers away.
     """
     labels, groups, keys, span, origin = _grouped(rows[spec.unit], period)
-    answers = _all_answers(rows, spec)
+    answers = all_answers(rows, spec)
     found = {
-        name: _one_measure(rows, measure, answers.get(name), groups, len(keys), shares)
+        name: _one_measure(rows, measure, answers.get(name), groups, len(keys), shares, weights)
         for name, measure in spec.measures.items()
     }
     halves = {
-        name: _halves(rows, spec, name, answers[name], groups, len(keys))
+        name: _halves(rows, spec, name, answers[name], groups, len(keys), weights)
         for name, measure in spec.measures.items()
         if measure.split_seed is not None
     }
@@ -66,24 +68,33 @@ def measure_rows(
 
 
 def people_cells(
-    rows: pd.DataFrame, position: np.ndarray, spec: SourceSpec, frequency: Frequency
+    rows: pd.DataFrame,
+    position: np.ndarray,
+    spec: SourceSpec,
+    frequency: Frequency,
+    weights: np.ndarray | None = None,
 ) -> PeopleCells:
     """How many people are behind each unit and period of `frequency`, by measure.
 
-    `position` holds the position of each row in those periods.
+    `position` holds the position of each row in those periods. Sums are of plain answers, also
+    where they have `weights`: if nobody's answer changes nothing is new to readers, though one late
+    answer moves all weights a little.
     """
     about = [name for name, measure in spec.measures.items() if about_people(measure, spec)]
     if not about or not len(rows):
         return PeopleCells()
     labels, groups, keys, span, origin = _grouped(rows[spec.unit], position)
-    answers = _all_answers(rows, spec)
-    n, sums = {}, {}
+    answers = all_answers(rows, spec)
+    n, sums, effective = {}, {}, {}
     for name in about:
         given = groups if name not in answers else groups[~np.isnan(answers[name])]
         n[name] = np.bincount(given, minlength=len(keys))
         measure = spec.measures[name]
         found, _ = _one_measure(rows, measure, answers.get(name), groups, len(keys))
         sums[name] = people_sums(found, measure)
+        if weights is not None:
+            weighed = weighted_values(rows, measure, answers[name], weights, groups, len(keys))
+            effective[name] = enough_people(weighed)
     return PeopleCells(
         frequency=frequency,
         labels=np.asarray(labels, dtype=object),
@@ -91,7 +102,16 @@ def people_cells(
         position=keys % span + origin,
         n=n,
         sums=sums,
+        effective=effective,
     )
+
+
+def enough_people(values: pd.DataFrame) -> np.ndarray:
+    """How many people the values count for when they are few: no more than effective ones."""
+    n = values["n"].to_numpy()
+    if "effective" not in values:
+        return n
+    return np.minimum(n, np.nan_to_num(values["effective"].to_numpy())).astype(n.dtype)
 
 
 def people_sums(values: pd.DataFrame, measure: MeasureSpec) -> np.ndarray:
@@ -115,7 +135,7 @@ def _grouped(
     return labels, groups, keys, span, origin
 
 
-def _all_answers(rows: pd.DataFrame, spec: SourceSpec) -> dict[str, np.ndarray]:
+def all_answers(rows: pd.DataFrame, spec: SourceSpec) -> dict[str, np.ndarray]:
     """Measure -> one number per row, for those that are made of answers."""
     return {
         name: _answers(rows, spec, measure)
@@ -157,18 +177,17 @@ def _halves(
     answers: np.ndarray,
     groups: np.ndarray,
     n: int,
+    weights: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The measure of two random halves of each group's answers, both shown or neither."""
     measure = spec.measures[name]
     answered = np.where(np.isnan(answers), -1, groups)
     half = halves_of(answered, np.random.default_rng(measure.split_seed))
-    both = [
-        _one_measure(rows, measure, answers, np.where(half == side, groups, -1), n)[0]
-        for side in (0, 1)
-    ]
+    sides = [np.where(half == side, groups, -1) for side in (0, 1)]
+    both = [_one_measure(rows, measure, answers, at, n, weights=weights)[0] for at in sides]
     most = max(spec.min_n, spec.min_n_shares)
     least = most if is_distribution(measure) else spec.min_n
-    few = np.minimum(*(values["n"].to_numpy() for values in both)) < least
+    few = np.minimum(*(enough_people(values) for values in both)) < least
     return {
         f"{name}_half{at}": np.where(few, np.nan, values["value"])
         for at, values in enumerate(both, start=1)
@@ -182,6 +201,7 @@ def _one_measure(
     groups: np.ndarray,
     n: int,
     shares: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, int]:
     """The measure per group, and how many rows had nothing to measure."""
     part = np.ones(len(groups)) if shares is None else shares
@@ -195,6 +215,8 @@ def _one_measure(
         blank = int((np.isnan(top) | np.isnan(bottom)).sum())
         return group_ratio(top, bottom, groups, n, per=per), blank
     blank = int(np.isnan(answers).sum())
+    if weights is not None:
+        return weighted_values(rows, measure, answers, weights, groups, n), blank
     if measure.metric == "nps":
         return group_nps(answers, groups, n), blank
     if measure.metric == "sum":
@@ -249,11 +271,12 @@ def _suppress(
         return values, {"suppressed": 0, "shares_suppressed": 0}
     most = max(spec.min_n, spec.min_n_shares)
     least = most if is_distribution(measure) else spec.min_n
-    few = (values["n"] < least) & (values["n"] > 0)
-    thin = (values["n"] < most) & (values["n"] > 0)
-    shown = values.astype({"n": float})
-    shown.loc[few, list(values.columns)] = np.nan
-    shown.loc[thin, [c for c in values.columns if c not in ("n", "value", "exits")]] = np.nan
+    enough = enough_people(values)
+    few = (enough < least) & (values["n"] > 0)
+    thin = (enough < most) & (values["n"] > 0)
+    shown = values.drop(columns="effective", errors="ignore").astype({"n": float})
+    shown.loc[few, list(shown.columns)] = np.nan
+    shown.loc[thin, [c for c in shown.columns if c not in ("n", "value", "exits")]] = np.nan
     thin_shares = int(thin.sum()) if measure.metric == "nps" else 0
     return shown, {"suppressed": int(few.sum()), "shares_suppressed": thin_shares}
 
@@ -264,140 +287,3 @@ def _named(name: str, values: pd.DataFrame) -> dict[str, np.ndarray]:
         name if column == "value" else f"{name}_{column}": values[column].to_numpy()
         for column in values.columns
     }
-
-
-def measure_spells(
-    rows: pd.DataFrame, spec: SourceSpec, name: str, first: int, last: int
-) -> tuple[pd.DataFrame, Counts, PeopleCells]:
-    """Attrition or retention per unit and period of the window `first` to `last` (positions)."""
-    dates = next(iter(spec.measures.values()))
-    start = _from_first(rows[dates.hire or dates.start], spec, name, first)
-    end = _from_first(rows[dates.exit or dates.end], spec, name, first)
-    end = np.where(end == MISSING, NEVER, end)
-    return spell_rates(rows, start, end, np.ones(len(rows)), spec, first=first, last=last)
-
-
-def spell_rates(
-    rows: pd.DataFrame,
-    start: np.ndarray,
-    end: np.ndarray,
-    count: np.ndarray,
-    spec: SourceSpec,
-    *,
-    first: int,
-    last: int,
-) -> tuple[pd.DataFrame, Counts, PeopleCells]:
-    """As `measure_spells`, from spells or from cells of `count` spells alike.
-
-    Rates of units that have fewer than `spec.min_n` people or accounts in the period are missing.
-
-    Parameters
-    ----------
-    rows : unit, kind of exit and weight (summed over a cell) of each cell.
-    start, end : shape (cells,), positions counted from `first`; `NEVER` for no end.
-    """
-    units, labels = pd.factorize(rows[spec.unit], sort=True)
-    size = {"n_units": len(labels), "n_periods": last - first + 1}
-    rates: list[pd.DataFrame] = []
-    counts: Counts = {}
-    people: dict[str, pd.DataFrame] = {}
-    for new, measure in spec.measures.items():
-        spells = (units, start, end, count)
-        values, blank = _one_rate(rows, measure, spells, size)
-        sums = people_sums(values, measure)
-        people[new] = _heads(rows, measure, spells, size, values).assign(sum=sums)
-        few = (people[new]["n"] < spec.min_n) & (people[new]["n"] > 0)
-        values.loc[few.to_numpy(), list(values.columns[2:])] = np.nan
-        renamed = {c: new if c == "value" else f"{new}_{c}" for c in values.columns[2:]}
-        rates.append(values.rename(columns=renamed))
-        counts[new] = {"unit_periods": len(values), "blank_answers": blank}
-        counts[new] |= {"shown": int(values["value"].notna().sum()), "suppressed": int(few.sum())}
-    merged = rates[0]
-    for values in rates[1:]:
-        merged = merged.merge(values, on=["unit", "period"], how="outer")
-    found = merged.assign(unit=labels[merged["unit"]], period=merged["period"] + first)
-    found = found.sort_values(["unit", "period"], ignore_index=True)
-    return found, counts, _spell_cells(people, labels, spec, first)
-
-
-def _heads(
-    rows: pd.DataFrame,
-    measure: MeasureSpec,
-    spells: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    size: dict[str, int],
-    values: pd.DataFrame,
-) -> pd.DataFrame:
-    """Unit, period and n of a rate, in people or accounts also where a weight makes n an amount."""
-    if not measure.weight:
-        return values[["unit", "period", "n"]].copy()
-    weighed = np.where(rows[measure.weight].isna(), 0.0, spells[3])
-    plain = replace(measure, weight="")
-    heads, _ = _one_rate(rows, plain, (*spells[:3], weighed), size)
-    keys = values[["unit", "period"]]
-    merged = keys.merge(heads[["unit", "period", "n"]], on=["unit", "period"], how="left")
-    return merged.fillna({"n": 0})
-
-
-def _spell_cells(
-    people: Mapping[str, pd.DataFrame], labels: pd.Index, spec: SourceSpec, first: int
-) -> PeopleCells:
-    """Whole people at work, or accounts, behind each rate; headcounts of half a person are cut."""
-    keys = pd.concat([each[["unit", "period"]] for each in people.values()])
-    keys = keys.drop_duplicates().sort_values(["unit", "period"], ignore_index=True)
-    whole = {
-        name: keys.merge(each, on=["unit", "period"], how="left").fillna(0)
-        for name, each in people.items()
-    }
-    n = {name: each["n"].to_numpy() for name, each in whole.items()}
-    return PeopleCells(
-        frequency=spec.frequency,
-        labels=np.asarray(labels, dtype=object),
-        unit=keys["unit"].to_numpy(),
-        position=keys["period"].to_numpy() + first,
-        n={
-            name: np.where(each > 0, np.maximum(each, 1), 0).astype(int) for name, each in n.items()
-        },
-        sums={name: each["sum"].to_numpy(dtype=float) for name, each in whole.items()},
-    )
-
-
-def _from_first(column: pd.Series, spec: SourceSpec, name: str, first: int) -> np.ndarray:
-    position = period_positions(column, spec.frequency, table=name)
-    return np.where(position == MISSING, MISSING, position - first)
-
-
-def _one_rate(
-    rows: pd.DataFrame,
-    measure: MeasureSpec,
-    spells: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
-    size: dict[str, int],
-) -> tuple[pd.DataFrame, int]:
-    units, start, end, count = spells
-    n_units, n_periods = size["n_units"], size["n_periods"]
-    if measure.metric == "attrition":
-        kinds, blank = None, 0
-        if measure.types:
-            check_occur(measure.types, rows[measure.exit_type], measure.exit_type, "types")
-            kinds = rows[measure.exit_type].isin(measure.types).to_numpy()
-            left = (end >= 0) & (end < n_periods)
-            blank = int(count[left & rows[measure.exit_type].isna().to_numpy()].sum())
-        found = attrition(
-            *(units, start, end),
-            n_units=n_units,
-            n_periods=n_periods,
-            counted=kinds,
-            weights=count,
-        )
-        return found, blank
-    weights = rows[measure.weight].to_numpy(dtype=float) if measure.weight else count
-    use = ~np.isnan(weights)
-    found = retention(
-        units[use],
-        start[use],
-        end[use],
-        n_units=n_units,
-        n_periods=n_periods,
-        window=measure.window,
-        weights=weights[use],
-    )
-    return found, int(count[~use].sum())

@@ -20,6 +20,7 @@ __all__ = [
     "group_ratio",
     "group_share",
     "group_sum",
+    "group_weighted",
     "nps_from_counts",
     "refuse_broken_answers",
 ]
@@ -102,6 +103,38 @@ def group_mean(answers: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.Dat
     squares = np.bincount(groups, weights=(answers - mean[groups]) ** 2, minlength=n_groups)
     freedom = np.where(n > 1, n - 1, np.nan)
     return pd.DataFrame({"value": mean, "n": n, "se": np.sqrt(squares / freedom / some)})
+
+
+def group_weighted(
+    answers: np.ndarray, weights: np.ndarray, groups: np.ndarray, n_groups: int
+) -> pd.DataFrame:
+    """Weighted mean per group: value, n, se, effective = (sum w)^2 / sum w^2 (Kish).
+
+    se = sqrt(n / (n - 1) sum w^2 (y - mean)^2) / sum w, linearised, the weights taken as given and
+    each group a sample of its own: R's survey::svymean of the rows of one group, svyby of a design
+    whose strata are the groups. `weighted_mean` is the same of one group.
+
+    >>> answers, weights = np.array([1.0, 3.0, np.nan]), np.array([3.0, 1.0, 1.0])
+    >>> group_weighted(answers, weights, np.zeros(3, int), 1).round(4).values.tolist()
+    [[1.5, 2.0, 0.75, 1.6]]
+    """
+    use = ~(np.isnan(answers) | np.isnan(weights)) & (groups >= 0)
+    y, w, at = answers[use], weights[use], groups[use]
+    n = np.bincount(at, minlength=n_groups)
+    total = np.bincount(at, weights=w, minlength=n_groups)
+    total = np.where(total > 0, total, np.nan)
+    mean = np.bincount(at, weights=w * y, minlength=n_groups) / total
+    spread = np.bincount(at, weights=(w * (y - mean[at])) ** 2, minlength=n_groups)
+    freedom = np.where(n > 1, n - 1, np.nan)
+    squares = np.bincount(at, weights=w**2, minlength=n_groups)
+    return pd.DataFrame(
+        {
+            "value": mean,
+            "n": n,
+            "se": np.sqrt(n / freedom * spread) / total,
+            "effective": total**2 / np.where(squares > 0, squares, np.nan),
+        }
+    )
 
 
 def group_share(yes: np.ndarray, groups: np.ndarray, n_groups: int) -> pd.DataFrame:

@@ -179,10 +179,15 @@ def _read_file(spec: SourceSpec, root: str | Path) -> TableRead:
         decimal=read.decimal,
         dates=(*dates, *read.dates),
         date_format=read.date_format,
-        text=(spec.unit, *spec.attributes.values(), *read.text),
+        text=(spec.unit, *spec.attributes.values(), *_margins(spec), *read.text),
         missing=read.missing,
         sheet=read.sheet,
     )
+
+
+def _margins(spec: SourceSpec) -> tuple[str, ...]:
+    """Columns of categories by which respondents are weighted."""
+    return () if spec.weighting is None else tuple(spec.weighting.margins)
 
 
 def _opened(spec: SourceSpec, root: str | Path) -> TableOpen:
@@ -349,6 +354,7 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
     files += [(f"{s.name}, crosswalk", s.crosswalk_report) for s in sources]
     reads = [{"source": name, **report.to_dict()} for name, report in files if report is not None]
     suppressed = [s.suppressed.assign(source=s.name) for s in sources if len(s.suppressed)]
+    weighed = [(s.name, s.weighed) for s in sources if s.weighed is not None]
     return LinkAudit(
         flow=pd.concat([*(s.flow.frame() for s in sources), flow.frame()], ignore_index=True),
         unmatched=pd.DataFrame(sides),
@@ -359,6 +365,8 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
         reads=pd.DataFrame(reads),
         crosswalk=_source_first([s.crosswalk.assign(source=s.name) for s in sources]),
         combined=_source_first([s.combined.assign(source=s.name) for s in sources]),
+        weighting=_source_first([w.periods.assign(source=name) for name, w in weighed]),
+        margins=_source_first([w.margins.assign(source=name) for name, w in weighed]),
         strangers=_strangers(sources, keys),
     )
 

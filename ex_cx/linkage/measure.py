@@ -13,7 +13,7 @@ from ex_cx.errors import LinkError, SchemaError, some
 from ex_cx.linkage.audit import Flow
 from ex_cx.linkage.check import check_table
 from ex_cx.linkage.combine import refuse_repeated, take_columns
-from ex_cx.linkage.compute import Counts, measure_rows, measure_spells, people_cells
+from ex_cx.linkage.compute import Counts, all_answers, measure_rows, people_cells
 from ex_cx.linkage.confidentiality.identifiers import hash_columns
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.crosswalk import Crosswalk
@@ -29,6 +29,8 @@ from ex_cx.linkage.periods import (
 from ex_cx.linkage.rules import need_window, refuse_long, source_rules, spell_dates
 from ex_cx.linkage.schema import Frequency, SourceSpec
 from ex_cx.linkage.sources import ReadReport, TableOpen, TableRead
+from ex_cx.linkage.spells import measure_spells
+from ex_cx.linkage.weighing import Weighed, weigh_rows
 from ex_cx.linkage.windows import Edges, aligned_spec, window_edges, window_words
 from ex_cx.linkage.wording import counted, some_rows
 
@@ -53,6 +55,7 @@ class MeasuredSource:
     carried : rows that repeat an earlier survey wave.
     crosswalk : unit, target, share, rows, outcome: what a crosswalk did with each unit's rows.
     combined : column, rule, unit_periods, incomplete: ready columns that a rule has combined.
+    weighed : how the respondents were weighted, and to what; None: they were not.
     crosswalk_report : how the file of the crosswalk was read, if it was.
     people : how many people are behind each cell, shown or not; for `link_sources`, which
         withholds what only all attributes together show. It is part of no output.
@@ -72,6 +75,7 @@ class MeasuredSource:
     report: ReadReport | None = None
     crosswalk: pd.DataFrame = field(default_factory=pd.DataFrame)
     combined: pd.DataFrame = field(default_factory=pd.DataFrame)
+    weighed: Weighed | None = None
     crosswalk_report: ReadReport | None = None
     people: PeopleCells = field(default_factory=PeopleCells, repr=False)
     spec: SourceSpec | None = field(default=None, repr=False)
@@ -82,7 +86,7 @@ class _Kept:
     """Rows of a source whose unit and date are known and inside the window.
 
     `position` counts in the periods of the panel. `shares` are the parts of rows whose unit was
-    split; `mapping` says what the crosswalk did.
+    split; `mapping` says what the crosswalk did; `weighed` holds the weights of respondents.
     """
 
     rows: pd.DataFrame
@@ -92,6 +96,7 @@ class _Kept:
     last: int | None
     shares: np.ndarray | None = None
     mapping: pd.DataFrame = field(default_factory=pd.DataFrame)
+    weighed: Weighed | None = None
 
 
 def measure_source(
@@ -127,14 +132,12 @@ def measure_source(
     if isinstance(table, TableRead | pd.DataFrame):
         taken, mapping = _from_rows(table, spec, aligned, name, edges, crosswalk)
     else:
+        if spec.weighting is not None:
+            spec.weighting.refuse_database(name)
         taken, mapping = _from_database(table, spec, aligned, name, edges, crosswalk)
     measured, last_one = taken.frame, edges[1]
     if len(measured) == 0:
-        raise LinkError(
-            f"None of the {taken.n_rows:,} rows of {name!r} has a unit and a period inside the "
-            f"window ({window_words(edges, aligned)}). Check the columns, the window and the "
-            "frequency."
-        )
+        raise LinkError(_nothing_inside(taken.n_rows, name, window_words(edges, aligned)))
     begun = taken.flow.preceded(table.lost if isinstance(table, TableRead) else ())
     flow = begun.step("unit-periods measured", len(measured), counting="unit-periods")
     attributes = _attributes(taken.attributes, spec, name)
@@ -149,16 +152,24 @@ def measure_source(
         frequency=aligned.frequency,
         attributes=attributes,
         provenance=dict.fromkeys(values, spec.respondents or name),
-        definitions=_definitions(spec, aligned, taken.incomplete),
+        definitions=_definitions(spec, aligned, taken),
         flow=flow,
         suppressed=_suppressed(taken.counts, lost),
         carried=carried,
         report=table.report if isinstance(table, TableRead | TableOpen) else None,
         crosswalk=mapping,
+        weighed=taken.weighed,
         combined=_combined(spec, taken.incomplete, len(taken.frame)),
         crosswalk_report=None if crosswalk is None else crosswalk.report,
         people=taken.cells,
         spec=aligned,
+    )
+
+
+def _nothing_inside(n_rows: int, name: str, window: str) -> str:
+    return (
+        f"None of the {n_rows:,} rows of {name!r} has a unit and a period inside the window "
+        f"({window}). Check the columns, the window and the frequency."
     )
 
 
@@ -181,6 +192,8 @@ def _from_rows(
         refuse_repeated(kept.rows, spec, name)
     if spec.crosswalk is not None or crosswalk is not None:
         kept = _mapped(kept, spec, name, crosswalk)
+    if spec.weighting is not None:
+        kept = _weighted(kept, aligned, name)
     measured, counts, incomplete, people = _measured(kept, spec, aligned, name)
     taken = Taken(
         frame=measured,
@@ -190,6 +203,7 @@ def _from_rows(
         attributes=kept.rows,
         n_rows=len(rows),
         cells=people,
+        weighed=kept.weighed,
     )
     return taken, kept.mapping
 
@@ -238,11 +252,12 @@ def _measured(
         window = need_window((kept.first, kept.last), name)
         rates, counts, heads = measure_spells(kept.rows, aligned, name, *window)
         return rates, counts, {}, heads
-    values, counts = measure_rows(kept.rows, kept.position, aligned, kept.shares)
+    weights = None if kept.weighed is None else kept.weighed.weights
+    values, counts = measure_rows(kept.rows, kept.position, aligned, kept.shares, weights)
     fine, position = finest(spec.frequency, aligned), kept.position
     if fine != aligned.frequency:
         position = period_positions(kept.rows[spec.period], fine, table=name)
-    return values, counts, {}, people_cells(kept.rows, position, aligned, fine)
+    return values, counts, {}, people_cells(kept.rows, position, aligned, fine, weights)
 
 
 def _mapped(kept: _Kept, spec: SourceSpec, name: str, crosswalk: Crosswalk | None) -> _Kept:
@@ -262,6 +277,25 @@ def _mapped(kept: _Kept, spec: SourceSpec, name: str, crosswalk: Crosswalk | Non
         flow=found.flow,
         shares=found.mapped.share if crosswalk.splits else None,
         mapping=found.record,
+    )
+
+
+def _weighted(kept: _Kept, spec: SourceSpec, name: str) -> _Kept:
+    """The rows with the weights of respondents; those that cannot have one are counted."""
+    if not len(kept.rows):
+        return kept
+    answers = all_answers(kept.rows, spec).values()
+    answered = np.any([~np.isnan(each) for each in answers], axis=0)
+    found = weigh_rows(kept.rows, kept.position, answered, spec, name)
+    keep = found.known & found.raked
+    flow = kept.flow.lose(found.known, "no category to weigh by")
+    flow = flow.lose(found.raked[found.known], "in a period with too few of a category to weigh")
+    return replace(
+        kept,
+        rows=kept.rows[keep],
+        position=kept.position[keep],
+        flow=flow,
+        weighed=replace(found, weights=found.weights[keep]),
     )
 
 
@@ -343,14 +377,18 @@ def _attributes(rows: pd.DataFrame, spec: SourceSpec, name: str) -> pd.DataFrame
     return out
 
 
-def _definitions(
-    spec: SourceSpec, aligned: SourceSpec, incomplete: Mapping[str, int]
-) -> dict[str, str]:
+def _definitions(spec: SourceSpec, aligned: SourceSpec, taken: Taken) -> dict[str, str]:
     ready = {new: f"column {old!r} as given" for new, old in spec.columns.items()}
-    for new in incomplete:
+    for new in taken.incomplete:
         rule = spec.combine[new].describe()
         ready[new] = f"column {spec.columns[new]!r}, {rule} by unit and {aligned.frequency}"
-    return ready | {new: definition(measure, aligned) for new, measure in spec.measures.items()}
+    measured = {new: definition(each, aligned) for new, each in spec.measures.items()}
+    if taken.weighed is not None:
+        say = taken.weighed.sentence
+        measured = {
+            new: f"{t}{say(spec.measures[new].metric, aligned)}" for new, t in measured.items()
+        }
+    return ready | measured
 
 
 def _combined(spec: SourceSpec, incomplete: Mapping[str, int], n: int) -> pd.DataFrame:

@@ -36,6 +36,8 @@ def source_rules(spec: SourceSpec, name: str) -> TableSchema:
                     f"{name!r} uses the column {column!r} as {rules[column].kind} and as {kind}. "
                     "Name another column for one of the two."
                 )
+    for margin in () if spec.weighting is None else spec.weighting.margins:
+        rules.setdefault(margin, ColumnRule(name=margin, kind="text"))
     return TableSchema(name=name, columns=tuple(rules.values()))
 
 

@@ -15,6 +15,7 @@ from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
 from ex_cx.linkage.exportmaps.spec import TableMapping
 from ex_cx.linkage.readspec import DatabaseSpec, ReadSpec
+from ex_cx.linkage.weightspec import WeightingSpec
 
 __all__ = [
     "ColumnRule",
@@ -241,6 +242,7 @@ class SourceSpec:
         of the link are longer; measures are computed from the rows anew and need no rule.
     min_n, min_n_shares : fewest respondents behind a mean, and behind shares of answers and
         standard errors.
+    weighting : known margins to which the respondents behind `measures` of answers are weighted.
     read : how the file is written.
     database : the rows are not read but grouped where they are; so are those of a .duckdb file.
     mapping : how a system's export becomes a clean table, whose columns all else here names.
@@ -265,6 +267,7 @@ class SourceSpec:
     combine: Mapping[str, CombineSpec] = field(default_factory=dict)
     min_n: int = MIN_N
     min_n_shares: int = MIN_N_SHARES
+    weighting: WeightingSpec | None = None
     read: ReadSpec = field(default_factory=ReadSpec)
     database: DatabaseSpec | None = None
     mapping: TableMapping | None = None
@@ -291,8 +294,9 @@ class SourceSpec:
         self._check_names()
         self._check_identifiers()
         self._check_thresholds()
-        if self.mapping is not None:
-            self.mapping.check_source(self)
+        for part in (self.mapping, self.weighting):
+            if part is not None:
+                part.check_source(self)
 
     @property
     def is_dated(self) -> bool:

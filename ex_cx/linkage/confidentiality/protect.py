@@ -167,7 +167,7 @@ def _drafts(
             measure=name,
             cells=drafted(past.key, key, n, sums, layout),
             layout=layout,
-            plan=planned(n, own, measure, spec),
+            plan=planned(spread(people, people.enough(name)), own, measure, spec),
             least=least,
             most=most,
         )

@@ -54,6 +54,8 @@ class PeopleCells:
     position : of each cell's period.
     n : measure -> people behind each cell.
     sums : measure -> what it sums over them; only compared with earlier releases.
+    effective : weighted measure -> effective people behind each cell, at most `n`, which are those
+        that must be enough. Releases are compared by `n`: weights move with every late answer.
     """
 
     frequency: Frequency = "month"
@@ -62,6 +64,11 @@ class PeopleCells:
     position: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     n: Mapping[str, np.ndarray] = field(default_factory=dict)
     sums: Mapping[str, np.ndarray] = field(default_factory=dict)
+    effective: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def enough(self, name: str) -> np.ndarray:
+        """The people of a measure that must be enough for it to be shown."""
+        return self.effective.get(name, self.n[name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,8 +141,8 @@ def withhold(
     known = [each for each in (groups, all_groups) if each is not None]
     tables = [cell_table(cells, each, spec.unit) for each in known]
     plans = {
-        name: planned(spread(cells, people), tables, spec.measures[name], spec)
-        for name, people in cells.n.items()
+        name: planned(spread(cells, cells.enough(name)), tables, spec.measures[name], spec)
+        for name in cells.n
     }
     return hide(frame, position, cells, spec, plans)
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ex_cx.errors import SchemaError
 from ex_cx.linkage.audit import Flow
-from ex_cx.linkage.compute import Counts, check_occur, people_sums, show_measures, spell_rates
+from ex_cx.linkage.compute import Counts, check_occur, people_sums, show_measures
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, about_people, finest
 from ex_cx.linkage.indatabase.columns import Columns, position_of, typed_columns
 from ex_cx.linkage.indatabase.groups import (
@@ -30,7 +30,9 @@ from ex_cx.linkage.indatabase.groups import (
 )
 from ex_cx.linkage.rules import need_window, refuse_long, spell_dates
 from ex_cx.linkage.schema import Frequency, MeasureSpec, SourceSpec, TableSchema
+from ex_cx.linkage.spells import spell_rates
 from ex_cx.linkage.tenure import NEVER
+from ex_cx.linkage.weighing import Weighed
 from ex_cx.linkage.wording import counted
 
 __all__ = ["Taken", "fetch_rows", "measure_table"]
@@ -53,6 +55,7 @@ class Taken:
     flow : what became of the rows; `n_rows` of them there were.
     attributes : unit and the columns of the attributes, of the rows kept.
     cells : the people behind each measure, by the finest periods.
+    weighed : the weights of respondents, of rows in memory.
     """
 
     frame: pd.DataFrame
@@ -62,6 +65,7 @@ class Taken:
     attributes: pd.DataFrame
     n_rows: int
     cells: PeopleCells = field(default_factory=PeopleCells)
+    weighed: Weighed | None = None
 
 
 def fetch_rows(table: Any, schema: TableSchema, spec: SourceSpec) -> pd.DataFrame:
