@@ -286,6 +286,8 @@ def main() -> None:
     gc.set_threshold(SELDOM, 20, 20)
     try:
         app()
+    except Exception as error:  # nobody foresaw it
+        sys.exit(_tell_unexpected(error))
     finally:
         gc.freeze()  # or the end would look at all that was imported once more: half a second
 
@@ -304,6 +306,16 @@ def _ending(as_json: bool = False) -> Iterator[None]:
         typer.echo(message, err=True)
         _echo_error(as_json, message, INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _tell_unexpected(error: Exception) -> int:
+    from ex_cx.studies.unexpected import SOFTWARE, unexpected_lines
+
+    lines = list(unexpected_lines(error))
+    for line in lines:
+        typer.echo(line, err=True)
+    _echo_error("--json" in sys.argv, "\n".join(lines), SOFTWARE)
+    return SOFTWARE
 
 
 def _echo_error(as_json: bool, message: str, code: int) -> None:

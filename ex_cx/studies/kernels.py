@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ex_cx.errors import RunError
 from ex_cx.studies.layout import is_alive
 from ex_cx.studies.threads import one_thread
+from ex_cx.studies.unexpected import told_of_cell
 
 if TYPE_CHECKING:
     from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -272,7 +273,7 @@ def _reason(error: BaseException, started: list[Any], peak: int) -> str:
     name = getattr(error, "ename", type(error).__name__)
     text = str(getattr(error, "evalue", error)).strip()
     if name != "DeadKernelError":
-        return f"{name}: {text}"
+        return told_of_cell(name, text, getattr(error, "traceback", ""))
     codes = [getattr(manager.provisioner, "process", None) for manager in started]
     known = [process.returncode for process in codes if process is not None]
     ended = f" (exit code {known[-1]})" if known and known[-1] is not None else ""

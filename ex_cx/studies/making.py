@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ex_cx.errors import ExCxError, RunError, some
+from ex_cx.errors import RunError, some
 from ex_cx.studies.kernels import execute_notebook
 from ex_cx.studies.layout import (
     begin_building,
@@ -31,6 +31,7 @@ from ex_cx.studies.manifest import (
 from ex_cx.studies.preparing import notebook_path
 from ex_cx.studies.printing import PDF, print_page
 from ex_cx.studies.records import brief_results, finish, hide_places, now, outputs_of, run_log
+from ex_cx.studies.unexpected import hide_messages, told_of_error
 
 if TYPE_CHECKING:
     import threading
@@ -125,7 +126,7 @@ def make_run(
                 _complete(spec, manifest, folder)
         except Exception as error:
             manifest = dict(spec.manifest) | {"started": manifest["started"]}
-            manifest |= finish("failed", started) | {"reason": _reason(error)}
+            manifest |= finish("failed", started) | {"reason": told_of_error(error)}
             _keep_log(manifest, folder)
             return _record(spec, "failed", folder, manifest, started)
     except BaseException:
@@ -163,10 +164,6 @@ def publish_run(record: RunRecord, final: Path) -> Path:
     put_in_place(record.built, final)
     discard_failed(final)
     return final
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
 
 
 def _refuse_other_code(spec: RunSpec) -> None:
@@ -252,6 +249,7 @@ def _print_again(spec: RunSpec, folder: Path) -> dict[str, Any]:
 
 def _keep_log(manifest: Mapping[str, Any], folder: Path) -> None:
     """What is known of a failure, beside the notebook so far; a page of it is not kept."""
+    hide_messages(folder / "notebook.ipynb")
     (folder / "report.html").unlink(missing_ok=True)
     write_json(folder / "manifest.json", manifest)
     write_text(folder / "run.log", run_log(manifest, folder / "notebook.ipynb"))

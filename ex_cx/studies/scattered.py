@@ -21,11 +21,12 @@ from typing import Any
 import distributed
 from distributed.client import ClosedClientError
 
-from ex_cx.errors import ExCxError, RunError
+from ex_cx.errors import RunError
 from ex_cx.studies.claims import is_held
 from ex_cx.studies.executors import BEAT, Event
 from ex_cx.studies.kernels import nursery_for
 from ex_cx.studies.making import RunRecord, RunSpec, make_run, record_failure
+from ex_cx.studies.unexpected import told_of_error
 
 __all__ = ["Hand", "made_on_dask", "make_there"]
 
@@ -230,7 +231,7 @@ def _record(future: distributed.Future[RunRecord | Unstored], spec: RunSpec) -> 
             "Every worker that began this run was lost, most often because a machine ran out of "
             "memory or was taken away. Give workers more memory, or fewer threads.",
         )
-    told = str(error) if isinstance(error, ExCxError) else f"{type(error).__name__}: {error}"
+    told = told_of_error(error) if error is not None else "It ended without a result."
     return record_failure(spec, told)
 
 
