@@ -76,9 +76,9 @@ def people_cells(
 ) -> PeopleCells:
     """How many people are behind each unit and period of `frequency`, by measure.
 
-    `position` holds the position of each row in those periods. Sums are of plain answers, also
-    where they have `weights`: if nobody's answer changes nothing is new to readers, though one late
-    answer moves all weights a little.
+    `position` holds the position of each row in those periods. Sums of weighted answers are the
+    rounded values, as they are shown, times n, and marked: of the same answers under other weights
+    readers would learn more, so that to later releases they are revised answers.
     """
     about = [name for name, measure in spec.measures.items() if about_people(measure, spec)]
     if not about or not len(rows):
@@ -90,11 +90,13 @@ def people_cells(
         given = groups if name not in answers else groups[~np.isnan(answers[name])]
         n[name] = np.bincount(given, minlength=len(keys))
         measure = spec.measures[name]
-        found, _ = _one_measure(rows, measure, answers.get(name), groups, len(keys))
+        found, _ = _one_measure(
+            rows, measure, answers.get(name), groups, len(keys), weights=weights
+        )
         sums[name] = people_sums(found, measure)
-        if weights is not None:
-            weighed = weighted_values(rows, measure, answers[name], weights, groups, len(keys))
-            effective[name] = enough_people(weighed)
+        if spec.weighting is not None:
+            effective[name] = enough_people(found)
+            sums[name] += spec.weighting.mark * found["n"].to_numpy()
     return PeopleCells(
         frequency=frequency,
         labels=np.asarray(labels, dtype=object),

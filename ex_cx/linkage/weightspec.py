@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +69,17 @@ class WeightingSpec:
                 f"`trim` of `weighting` is {self.trim:g}; it must exceed 1: a weight cannot be "
                 "held below the mean."
             )
+
+    @property
+    def mark(self) -> float:
+        """A number between 0 and 1 that differs between weightings, the same in every process."""
+        stated = {
+            "margins": {name: dict(known) for name, known in self.margins.items()},
+            "within": self.within,
+            "trim": self.trim,
+        }
+        digest = hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).digest()
+        return int.from_bytes(digest[:4], "big") / 2**32
 
     def refuse_database(self, name: str) -> None:
         """Rows that stay where they are have no weights of their own."""

@@ -167,7 +167,7 @@ def _drafts(
             measure=name,
             cells=drafted(past.key, key, n, sums, layout),
             layout=layout,
-            plan=planned(spread(people, people.enough(name)), own, measure, spec),
+            plan=planned(people, name, own, spec),
             least=least,
             most=most,
         )

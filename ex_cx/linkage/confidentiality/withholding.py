@@ -55,7 +55,7 @@ class PeopleCells:
     n : measure -> people behind each cell.
     sums : measure -> what it sums over them; only compared with earlier releases.
     effective : weighted measure -> effective people behind each cell, at most `n`, which are those
-        that must be enough. Releases are compared by `n`: weights move with every late answer.
+        that must be enough, too. Releases are compared by `n`.
     """
 
     frequency: Frequency = "month"
@@ -65,10 +65,6 @@ class PeopleCells:
     n: Mapping[str, np.ndarray] = field(default_factory=dict)
     sums: Mapping[str, np.ndarray] = field(default_factory=dict)
     effective: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-    def enough(self, name: str) -> np.ndarray:
-        """The people of a measure that must be enough for it to be shown."""
-        return self.effective.get(name, self.n[name])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,20 +136,33 @@ def withhold(
         return frame, {}
     known = [each for each in (groups, all_groups) if each is not None]
     tables = [cell_table(cells, each, spec.unit) for each in known]
-    plans = {
-        name: planned(spread(cells, cells.enough(name)), tables, spec.measures[name], spec)
-        for name in cells.n
-    }
+    plans = {name: planned(cells, name, tables, spec) for name in cells.n}
     return hide(frame, position, cells, spec, plans)
 
 
-def planned(
-    n: np.ndarray, tables: Sequence[CellTable], measure: MeasureSpec, spec: SourceSpec
-) -> Plan:
-    """What is withheld under all layouts: begun with what the first withholds at any threshold."""
-    least, most = thresholds(measure, spec)
+def planned(cells: PeopleCells, name: str, tables: Sequence[CellTable], spec: SourceSpec) -> Plan:
+    """What is withheld of a measure under all layouts.
+
+    Of a weighted measure that is what is withheld of it unweighted, and what effective people ask
+    for beyond: it never shows a cell that is small otherwise.
+    """
+    least, most = thresholds(spec.measures[name], spec)
     every = range(min(MIN_N, least), most + 1)
-    known: dict[int, dict[int, np.ndarray]] = {}
+    plan = _planned(spread(cells, cells.n[name]), tables, every, {})
+    if name not in cells.effective:
+        return plan
+    n = spread(cells, cells.effective[name])
+    begun = {each: {at: m[: len(n)] for at, m in enumerate(plan[each])} for each in every}
+    return _planned(n, tables, every, begun)
+
+
+def _planned(
+    n: np.ndarray,
+    tables: Sequence[CellTable],
+    every: range,
+    known: dict[int, dict[int, np.ndarray]],
+) -> Plan:
+    """Begun with what is known, then with what each layout withholds at any threshold."""
     for table in tables[:-1]:
         masks = withheld_cells(n, table.layout, every, known)
         known = {each: dict(enumerate(masks[each])) for each in every}
