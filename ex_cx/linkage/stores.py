@@ -138,7 +138,7 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
         chosen = _table(_names(connection), table, path.name)
         with asking(f"{path.name}, table {chosen}"):
             return connection.table(chosen)
-    except duckdb.Error as error:  # its message may quote what the file holds
+    except (duckdb.Error, UnicodeDecodeError) as error:  # its message may quote what is held
         shutil.rmtree(place, ignore_errors=True)
         raise SourceError(
             f"{path.name!r} cannot be opened by DuckDB ({type(error).__name__}). Check the file "

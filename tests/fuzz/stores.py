@@ -91,10 +91,10 @@ def write_store(sql: str, path: Path) -> None:
     form = json.loads(first.removeprefix("-- "))
     with duckdb.connect(config={"threads": 1}) as memory:
         for line in lines:
-            with contextlib.suppress(duckdb.Error):
+            with contextlib.suppress(duckdb.Error, UnicodeDecodeError):  # of its own message
                 memory.execute(line)
         memory.execute("ATTACH " + quoted(str(path), "'") + " AS kept")
-        with contextlib.suppress(duckdb.Error):  # a view that cannot be asked is not copied
+        with contextlib.suppress(duckdb.Error, UnicodeDecodeError):  # a view that cannot be asked is not copied
             memory.execute("COPY FROM DATABASE memory TO kept")
         memory.execute("DETACH kept")
     if form["spoil"] or form["cut"]:

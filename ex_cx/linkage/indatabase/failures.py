@@ -21,6 +21,7 @@ _WHY = {
     "InternalException": "the file is damaged",
     "FatalException": "the file is damaged",
     "SerializationException": "the file is damaged",
+    "UnicodeDecodeError": "it holds text that is damaged",
 }
 
 
@@ -46,7 +47,8 @@ leave the column out.
         yield
     except Exception as error:
         kind = type(error)
-        if kind.__module__.partition(".")[0] not in _ROOMS:
+        is_damaged = isinstance(error, UnicodeDecodeError)  # of text that is none, or of a message
+        if kind.__module__.partition(".")[0] not in _ROOMS and not is_damaged:
             raise
         why = _WHY.get(kind.__name__)
         told = f"{why} ({kind.__name__})" if why else kind.__name__
