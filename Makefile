@@ -19,7 +19,7 @@ help:
 	@echo "make check      lint, format and types"
 	@echo "make format     put the code in its layout"
 	@echo "make bench      time against the peers; writes docs/benchmarks.md"
-	@echo "make bench-scale  50 million rows in DuckDB against pandas; prints the table"
+	@echo "make bench-scale  50 million rows in DuckDB against pandas; writes into docs/databases.md"
 	@echo "make spark      the tests of databases on Spark (needs Java)"
 	@echo "make calibrate  bias and coverage over 1,000 simulated panels"
 	@echo "make soak       kill a batch at random moments, 100 times; N=5 for five"

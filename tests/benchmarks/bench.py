@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from benchmarks import batches, errors, mediations, panels, scale, startups
-from benchmarks.timing import Line
+from benchmarks.timing import Line, processor
 
 PARTS = {
     "fit": panels.small,
@@ -36,16 +36,6 @@ PACKAGES = (
     *("ex-cx", "numpy", "pandas", "scipy", "StatsPAI", "pyfixest", "linearmodels"),
     *("statsmodels", "wildboottest", "pyprocessmacro", "pingouin", "typer"),
 )
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def header() -> str:
