@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ex_cx.linkage.stores import open_table
     from ex_cx.linkage.suggest import draft_crosswalk, suggest_from_audit, suggest_matches
     from ex_cx.linkage.weighting import RakedWeights, rake_weights, weighted_mean
+    from ex_cx.linkage.weightspec import WeightingSpec
     from ex_cx.models.compare import compare_estimators, within_bins
     from ex_cx.models.curve import CurveResult, fit_curve
     from ex_cx.models.dynamic import DynamicResult, fit_dynamic
@@ -99,6 +100,7 @@ __all__ = [
     "RateSpec",
     "SourceSpec",
     "WaveInvariance",
+    "WeightingSpec",
     "aggregation_report",
     "apply_mapping",
     "check_guards",
@@ -246,6 +248,7 @@ _ROOM = {
     "RakedWeights": "ex_cx.linkage.weighting",
     "rake_weights": "ex_cx.linkage.weighting",
     "weighted_mean": "ex_cx.linkage.weighting",
+    "WeightingSpec": "ex_cx.linkage.weightspec",
     "WaveInvariance": "ex_cx.linkage.invariance",
     "wave_invariance": "ex_cx.linkage.invariance",
 }

@@ -14,6 +14,7 @@ from ex_cx.linkage.link import Linked
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.selective import compare_lost
 from ex_cx.linkage.suggest import draft_crosswalk, suggest_from_audit
+from ex_cx.linkage.wording import counted
 from ex_cx.reporting.flow import draw_flow
 from ex_cx.reporting.numbers import capital, count, label, number
 from ex_cx.reporting.plots import plot_coverage, plot_trajectories
@@ -25,6 +26,8 @@ __all__ = ["audit_report", "draw_coverage", "draw_trajectories", "write_draft_cr
 
 MUCH_MISSING, MOST_MISSING = 0.2, 0.5
 """Shares of unit-periods without a value from which a column is a caution, and limits the claim."""
+MUCH_WEIGHTED = 2.0
+"""Design effect of weights from which they are a caution: half of the respondents are lost."""
 
 
 NOT_SHOWN = (
@@ -207,6 +210,7 @@ def _guards(
         )
         rows.append(("Small groups", text, _verdict(held / max(whole, 1))))
         rows += _release_guard(audit)
+    rows += _weighting_guards(audit)
     return pd.DataFrame(rows, columns=["guard", "finding", "verdict"])
 
 
@@ -220,6 +224,25 @@ def _release_guard(audit: LinkAudit) -> list[tuple[str, str, str]]:
         "those have shown they would tell of a few people more or fewer, or of a revised answer."
     )
     return [("Earlier releases", text, "caution")]
+
+
+def _weighting_guards(audit: LinkAudit) -> list[tuple[str, str, str]]:
+    """What weighting the respondents of a source costs, a line for each."""
+    found = []
+    for source, periods in audit.weighting.groupby("source") if len(audit.weighting) else ():
+        done = periods.dropna(subset="respondents")
+        lost, n = len(periods) - len(done), done["respondents"].sum()
+        off = done["furthest_pct"].max()
+        left = f" {counted(lost, 'period')} cannot be weighted and {'is' if lost == 1 else 'are'} "
+        text = (
+            f"The {count(int(n))} respondents of {source} are weighted to known margins and count "
+            f"as {count(round(done['effective_n'].sum()))} of equal weight."
+            + (f"{left}left out." if lost else "")
+            + (f" Trimmed, shares are up to {off:.1f} points off." if off > 0 else "")
+        )
+        costly = lost > 0 or off > 1 or done["effective_n"].sum() < n / MUCH_WEIGHTED
+        found.append(("Weighting", text, "caution" if costly else "clear"))
+    return found
 
 
 def _selective_guards(found: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

@@ -39,13 +39,18 @@ def check_study(path: Path, data_root: Path | None = None) -> Iterator[str]:
 
 
 def _audit_lines(audit: LinkAudit) -> Iterator[str]:
-    """Rows that a crosswalk lost, and units of two sources that may be one: for a person to see."""
+    """Rows that a crosswalk lost, periods that cannot be weighted, and units of two sources that
+    may be one: for a person to see.
+    """
     from ex_cx.linkage.suggest import suggest_from_audit
 
     for row in audit.crosswalk.to_dict("records"):
         if str(row["outcome"]).startswith("lost"):
             unit = repr(str(row["unit"]))
             yield f"unit  {row['source']}, {unit}: {counted(row['rows'], 'row')} {row['outcome']}"
+    for row in audit.weighting.to_dict("records"):
+        if str(row["outcome"]) != "converged":
+            yield f"period  {row['source']}, {row['period']}: {row['outcome']}"
     found = suggest_from_audit(audit, most=1)
     for row in found.head(MOST_SUGGESTED).to_dict("records"):
         pair = f"{row['left']!r} ({row['left_in']}) and {row['right']!r} ({row['right_in']})"
