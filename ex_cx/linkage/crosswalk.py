@@ -92,7 +92,9 @@ class Crosswalk:
         ['A', 'X']
         """
         frame = table.frame if isinstance(table, TableRead) else table
-        lines = _lines(frame.reset_index(drop=True), spec, dated)
+        numbers = table.rows if isinstance(table, TableRead) else None
+        at = pd.RangeIndex(len(frame)) if numbers is None else pd.Index(numbers - 2)
+        lines = _lines(frame.set_axis(at), spec, dated)
         codes, units = pd.factorize(lines["unit"], sort=True)
         pieces = _pieces(lines.assign(code=codes), spec.path)
         return cls(
@@ -240,7 +242,7 @@ def _lines(frame: pd.DataFrame, spec: CrosswalkSpec, dated: bool) -> pd.DataFram
     if len(wrong):
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(wrong), 'line')} of {len(lines):,} end "
-            f"before they start ({some_rows(wrong + 2)}). Correct {spec.valid_to!r}."
+            f"before they start ({some_rows(lines.index[wrong] + 2)}). Correct {spec.valid_to!r}."
         )
     return lines
 
@@ -257,8 +259,8 @@ def _refuse_blank(column: pd.Series, spec: CrosswalkSpec) -> None:
     if len(blank):
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(blank), 'line')} of {len(column):,} have "
-            f"no {column.name!r} ({some_rows(blank + 2)}). Fill them; a person decides what is "
-            "mapped, and from when."
+            f"no {column.name!r} ({some_rows(column.index[blank] + 2)}). Fill them; a person "
+            "decides what is mapped, and from when."
         )
 
 
@@ -268,8 +270,8 @@ def _shares(column: pd.Series, spec: CrosswalkSpec) -> np.ndarray:
     if len(wrong):
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(wrong), 'share')} "
-            f"{'is' if len(wrong) == 1 else 'are'} not above 0 to 1 ({some_rows(wrong + 2)}). "
-            "Write 0.4 for 40 %."
+            f"{'is' if len(wrong) == 1 else 'are'} not above 0 to 1 "
+            f"({some_rows(column.index[wrong] + 2)}). Write 0.4 for 40 %."
         )
     return np.where(np.isnan(share), 1.0, share)
 

@@ -186,6 +186,8 @@ def _from_rows(
     file = f" ({table.report.name})" if isinstance(table, TableRead) else ""
     numbers = table.rows if isinstance(table, TableRead) else None
     checked = check_table(raw, source_rules(spec, f"{name}{file}"), numbers=numbers)
+    if numbers is not None:  # a message tells a row by its index and 2
+        checked = checked.set_axis(numbers - 2)
     rows = _without_names(checked, spec, table.hashed if isinstance(table, TableRead) else ())
     kept = _known_rows(rows, aligned, name, edges)
     if spec.columns:

@@ -100,9 +100,11 @@ def read_table(
         text=text_columns,
         point=point if raw.guess_numbers else "",
         table=file.name,
+        rows=raw.rows,
     )
     return TableRead(
         frame=frame,
+        rows=raw.rows,
         report=ReadReport(
             name=file.name,
             hashed=hashlib.sha256(content).hexdigest(),
@@ -194,7 +196,7 @@ def _read_mapped(file: Path, content: bytes, rules: TableMapping) -> TableRead:
     form = rules.file
     raw = _raw_table(file, content, form)
     first = form.above_header + form.below_header + 2
-    made = apply_mapping(raw.frame, rules, name=file.name, first_row=first)
+    made = apply_mapping(raw.frame, rules, name=file.name, first_row=first, numbers=raw.rows)
     return TableRead(
         frame=made.frame,
         report=ReadReport(
@@ -232,6 +234,7 @@ def _typed_columns(
     text: set[str],
     point: str,
     table: str,
+    rows: np.ndarray | None,
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """Dates, text and numbers of their types, and the form of each date column.
 
@@ -242,7 +245,7 @@ def _typed_columns(
         column = cells[name]
         numbers = None
         if name in dates:
-            column, formats[name] = parse_dates(column, dates[name], table=table)
+            column, formats[name] = parse_dates(column, dates[name], table=table, rows=rows)
         elif name in text:
             column = as_text(column)
         elif point and is_text(column):
@@ -337,7 +340,9 @@ def _raw_table(file: Path, content: bytes, form: FileForm) -> Cells:
             f"{file.name!r} has an ending that is not read. Save it as one of: {known}."
         )
     if form.below_header:
-        raw = replace(raw, frame=raw.frame.iloc[form.below_header :].reset_index(drop=True))
+        rows = None if raw.rows is None else raw.rows[form.below_header :]
+        frame = raw.frame.iloc[form.below_header :].reset_index(drop=True)
+        raw = replace(raw, frame=frame, rows=rows)
     if len(raw.frame) == 0:
         raise SourceError(f"{file.name!r} has a header but no rows. Export it again.")
     return raw

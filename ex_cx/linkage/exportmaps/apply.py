@@ -44,7 +44,12 @@ class MappedTable:
 
 
 def apply_mapping(
-    export: pd.DataFrame, mapping: TableMapping, *, name: str = "the export", first_row: int = 2
+    export: pd.DataFrame,
+    mapping: TableMapping,
+    *,
+    name: str = "the export",
+    first_row: int = 2,
+    numbers: np.ndarray | None = None,
 ) -> MappedTable:
     """Make an export a clean table; the frame that is given is not changed.
 
@@ -54,6 +59,7 @@ def apply_mapping(
     mapping : what becomes of them.
     name : what messages call the export.
     first_row : number of its first row in the file, for messages.
+    numbers : of all its rows, where they do not follow one another; shape (rows,).
 
     Raises
     ------
@@ -72,7 +78,7 @@ def apply_mapping(
     [['choice text to its code', 2]]
     """
     _check_there(export, mapping, name)
-    rows = np.arange(len(export)) + first_row
+    rows = np.arange(len(export)) + first_row if numbers is None else numbers
     keep, lost = _kept_rows(export, mapping, name, rows)
     taken, at = export[keep].reset_index(drop=True), rows[keep]
     point = mapping.file.decimal or _decimal(taken, mapping, name)

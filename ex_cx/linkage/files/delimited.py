@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -9,8 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ex_cx.errors import SourceError
-from ex_cx.linkage.files.cells import Cells, check_header
+from ex_cx.linkage.files.cells import Cells, check_header, refuse_data_for_names
+from ex_cx.linkage.files.places import row_places
 from ex_cx.linkage.wording import counted, some_rows
 
 __all__ = ["delimited_cells", "guess_lines"]
@@ -33,7 +37,8 @@ def delimited_cells(
 
     Raises
     ------
-    SourceError : undecodable bytes, a wrong delimiter, rows of another width, an open quotation.
+    SourceError : undecodable bytes, a wrong delimiter, rows of another width, an open quotation, a
+        first row of values in place of names.
     """
     from pyarrow import ArrowInvalid
 
@@ -45,20 +50,22 @@ def delimited_cells(
         raise SourceError(f"{name!r} is empty: it holds no text. Export it again.")
     if b"\n" not in plain:
         plain += b"\n"  # a last line is one
-    sample = _first_lines(plain)
+    sample, places = _first_lines(plain), None
     mark = delimiter or _detect_delimiter(sample)
     try:
         header = next(csv.reader((f"{line}\n" for line in sample), delimiter=mark))
+        refuse_data_for_names(name, header, _sampled(sample[1:], mark))
         if len(header) == 1:
             _refuse_one_column(name, header[0], mark)
         names = check_header(name, header)
-        table = _arrow_csv(name, plain, header, mark)
+        places = row_places(plain, mark, above_header)
+        table = _arrow_csv(name, plain, header, mark, places)
     except (ArrowInvalid, csv.Error) as error:
-        told = re.search(r"(?:row|line) #?\d+", str(error), re.IGNORECASE)  # the rest quotes
+        told = re.search(r"(?:row|line) #?(\d+)", str(error), re.IGNORECASE)  # the rest quotes
+        where = f" (about row {_placed(int(told[1]), places)})" if told else ""
         raise SourceError(
             f"{name!r} cannot be read as {_DELIMITERS.get(mark, repr(mark))}-separated text"
-            f"{f' ({told[0].lower()})' if told else ''}. Look for an opening quotation mark "
-            "without its end."
+            f"{where}. Look for an opening quotation mark without its end."
         ) from None
     if table.column_names != header:
         raise SourceError(
@@ -66,9 +73,24 @@ def delimited_cells(
             "marks out of its names."
         )
     if plain.count(b'"') % 2:
-        _refuse_open_quotation(name, table)
+        _refuse_open_quotation(name, table, places)
     frame = table.rename_columns(names).to_pandas().astype("str")
-    return Cells(frame=frame, encoding=used, delimiter=mark)
+    same = places is not None and len(places) == len(frame) + 1
+    rows = places[1:] if places is not None and same else None
+    return Cells(frame=frame, encoding=used, delimiter=mark, rows=rows)
+
+
+def _placed(n: int, places: np.ndarray | None) -> int:
+    """The number in the file of the n-th row that is not blank, the header's being the first."""
+    return n if places is None or not 0 < n <= len(places) else int(places[n - 1])
+
+
+def _sampled(lines: Sequence[str], mark: str) -> list[list[str]]:
+    """Cells of the first lines below the header, as far as the module can read them."""
+    rows = list[list[str]]()
+    with contextlib.suppress(csv.Error):  # a cell longer than the module reads
+        rows.extend(csv.reader((f"{line}\n" for line in lines), delimiter=mark))
+    return rows
 
 
 def _to_utf8(name: str, content: bytes, encoding: str | None) -> tuple[bytes, str]:
@@ -185,7 +207,9 @@ def _refuse_one_column(name: str, only: str, used: str) -> None:
         )
 
 
-def _arrow_csv(name: str, plain: bytes, header: Sequence[str], mark: str) -> Any:
+def _arrow_csv(
+    name: str, plain: bytes, header: Sequence[str], mark: str, places: np.ndarray | None
+) -> Any:
     """Every cell as text; rows of another width are an error that lists them."""
     import pyarrow as pa
     from pyarrow import csv as arrow
@@ -218,7 +242,7 @@ def _arrow_csv(name: str, plain: bytes, header: Sequence[str], mark: str) -> Any
     if odd:
         _, odd = read(threads=False)
         first = odd[0]
-        rows = [row.number for row in odd if row.number is not None]
+        rows = [_placed(row.number, places) for row in odd if row.number is not None]
         raise SourceError(
             f"{name!r}: {counted(len(odd), 'row')} without the {first.expected_columns} columns of "
             f"the header ({some_rows(rows)}; the first has {first.actual_columns}). Quote text "
@@ -227,7 +251,7 @@ def _arrow_csv(name: str, plain: bytes, header: Sequence[str], mark: str) -> Any
     return table
 
 
-def _refuse_open_quotation(name: str, table: Any) -> None:
+def _refuse_open_quotation(name: str, table: Any, places: np.ndarray | None) -> None:
     """An odd number of marks is harmless (5" screen) unless a cell ran on over a line's end."""
     import pyarrow.compute as pc
 
@@ -236,6 +260,6 @@ def _refuse_open_quotation(name: str, table: Any) -> None:
         row = pc.index(broken, True).as_py()
         if row >= 0:
             raise SourceError(
-                f"{name!r} has a quotation mark that opens (row {row + 2}) and does not close, so "
-                "that rows run together. Close it in the file."
+                f"{name!r} has a quotation mark that opens (row {_placed(row + 2, places)}) and "
+                "does not close, so that rows run together. Close it in the file."
             )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ex_cx.errors import SourceError, nearest, some
 from ex_cx.linkage.files.bombs import refuse_hostile_book, refuse_too_many_cells
-from ex_cx.linkage.files.cells import Cells, check_header
+from ex_cx.linkage.files.cells import Cells, check_header, refuse_data_for_names
 from ex_cx.linkage.parsing import as_text, beyond_floats
 from ex_cx.linkage.wording import counted
 
@@ -98,6 +98,8 @@ def excel_cells(name: str, content: bytes, sheet: str | None, *, above_header: i
         )
     cells = cells.iloc[above_header:].reset_index(drop=True)
     header = ["" if pd.isna(value) else str(value) for value in cells.iloc[0]]
+    below = cells.iloc[1:30].astype(object).map(str).to_numpy().tolist()
+    refuse_data_for_names(name, header, below)
     frame = cells.iloc[1:].reset_index(drop=True).set_axis(check_header(name, header), axis=1)
     return Cells(frame=pd.DataFrame({column: _plain(frame[column]) for column in frame}))
 
