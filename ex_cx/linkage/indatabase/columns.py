@@ -7,7 +7,7 @@ what `Columns.facts` and `Columns.fetched` ask for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,27 +186,39 @@ def _look_at_numbers(table: Any, schema: TableSchema, spec: SourceSpec) -> dict[
         if (kind := table[rule.name].type()).is_floating()
         or (kind.is_numeric() and rule.kind == "number")
     }
-    if not columns:
-        return {}
     wholes = {measure.score for measure in spec.measures.values() if measure.metric == "nps"}
+    numbers: dict[str, Numbers] = {}
+    for name in wholes & set(columns):  # eleven answers, if they are what they should be
+        seen, n = _seen(table[[name]].distinct().limit(_FEW), [name], wholes)
+        if n < _FEW:
+            numbers |= seen
+            del columns[name]
+    return numbers | (_seen(table, list(columns), wholes)[0] if columns else {})
+
+
+def _seen(
+    table: Any, names: Sequence[str], wholes: Collection[str | None]
+) -> tuple[dict[str, Numbers], int]:
+    """What one pass tells of columns of numbers, those with NaN or infinite ones left out; rows."""
     asked = {"n": table.count()}
-    for at, (name, column) in enumerate(columns.items()):
+    for at, name in enumerate(names):
+        column = table[name]
         asked |= {f"{at}low": column.min(), f"{at}high": column.max(), f"{at}n": column.count()}
         if name in wholes and not column.type().is_integer():
             asked[f"{at}broken"] = (column % 1 != 0).any()
     found = table.aggregate(**asked).to_pandas().iloc[0]
-    numbers = {}
-    for at, name in enumerate(columns):
+    n, numbers = int(found["n"]), {}
+    for at, name in enumerate(names):
         low, high = float(found[f"{at}low"]), float(found[f"{at}high"])
         broken = found.get(f"{at}broken", name not in wholes)
         if np.isfinite(low + high):
             numbers[name] = Numbers(
                 low=low,
                 high=high,
-                complete=int(found[f"{at}n"]) == int(found["n"]),
+                complete=int(found[f"{at}n"]) == n,
                 whole=not (pd.isna(broken) or bool(broken)),
             )
-    return numbers
+    return numbers, n
 
 
 def _is_within(seen: Numbers, rule: ColumnRule) -> bool:
