@@ -133,6 +133,31 @@ def test_text_is_trimmed_and_blank_text_is_missing(opened):
     )
 
 
+def test_columns_without_a_gap_and_customers_by_number(opened):
+    rows = contacts(9)
+    whole = rows.assign(who=rows["who"].fillna("0").astype("int64"))
+    full = [*("nps", "effort", "i1", "i2", "i3", "revenue", "money", "handle", "staffed")]
+    whole[full] = whole[full].fillna(1.0)
+    found, wanted = both(whole, contact_spec(), opened)
+    assert_same(found, wanted)
+    halves = whole.assign(calls=whole["calls"].astype("float64").mask(whole["calls"].eq(2)))
+    assert_same(*both(halves, contact_spec(), opened))
+
+
+def test_times_of_no_calendar_are_in_no_period(opened):
+    rows = contacts(3)
+    table = opened(rows)
+    when = table['when "it" was']
+    endless = ibis.literal("infinity").cast("timestamp")
+    lost = when.year() == 1969
+    table = table.mutate(**{'when "it" was': lost.ifelse(endless, when)})
+    gone = rows['when "it" was'].dt.year.eq(1969)
+    plain = rows.assign(**{'when "it" was': rows['when "it" was'].mask(gone)})
+    measures = {name: m for name, m in MEASURES.items() if not m.customer}
+    spec = contact_spec(measures=measures)
+    assert_same(measure_source(table, spec, "s"), measure_source(plain, spec, "s"))
+
+
 def test_ready_columns_are_fetched(opened):
     rows = pd.DataFrame(
         {"u": ["A", "A", "B"], "m": ["2024-01", "2024-02", "2024-01"], "x": [1, 2, 3]}
