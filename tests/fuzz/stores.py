@@ -94,7 +94,7 @@ def write_store(sql: str, path: Path) -> None:
             with contextlib.suppress(duckdb.Error, UnicodeDecodeError):  # of its own message
                 memory.execute(line)
         memory.execute("ATTACH " + quoted(str(path), "'") + " AS kept")
-        with contextlib.suppress(duckdb.Error, UnicodeDecodeError):  # a view that cannot be asked is not copied
+        with contextlib.suppress(duckdb.Error, UnicodeDecodeError):  # of a view that fails
             memory.execute("COPY FROM DATABASE memory TO kept")
         memory.execute("DETACH kept")
     if form["spoil"] or form["cut"]:

@@ -18,6 +18,9 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from pypdf import PdfReader
 
 from ex_cx.errors import SchemaError
 from ex_cx.linkage import check, compute, link, measure
@@ -201,6 +204,18 @@ def leaks_of_book(path: Path) -> list[str]:
     return found
 
 
+def leaks_of_pdf(path: Path) -> list[str]:
+    """The text of every page, with and without its spaces, notes, attachments and properties."""
+    document = PdfReader(path)
+    pages = "\n".join(page.extract_text() for page in document.pages)
+    assert pages.strip(), path
+    notes = [str(a.get_object()) for page in document.pages for a in page.get("/Annots") or ()]
+    files = [data.decode("latin-1") for each in document.attachments.values() for data in each]
+    beside = "\n".join((str(document.metadata), str(document.xmp_metadata or ""), *notes, *files))
+    names = [name for name in LOOKED_FOR if re.sub(r"\s", "", name) in re.sub(r"\s", "", pages)]
+    return [*leaks_of_text(f"{pages}\n{beside}"), *names]
+
+
 def leaks_of_file(path: Path) -> list[str]:
     """What a file of a run gives away; a kind of file that is not known is an error."""
     kind = path.suffix
@@ -208,9 +223,11 @@ def leaks_of_file(path: Path) -> list[str]:
         return leaks_of_parquet(path)
     if kind == ".xlsx":
         return leaks_of_book(path)
-    if kind in (".png", ".pdf"):
+    if kind == ".pdf":
+        return leaks_of_pdf(path)
+    if kind == ".png":
         assert path.stat().st_size > 500
-        return leaks_of_text(path.read_bytes().decode("latin-1")) if kind == ".png" else []
+        return leaks_of_text(path.read_bytes().decode("latin-1"))
     text = path.read_text(encoding="utf-8")
     if kind == ".csv":
         frame = pd.read_csv(path) if text.strip() else pd.DataFrame()
@@ -251,6 +268,7 @@ def test_nothing_that_was_planted_is_in_any_file_of_a_run_or_on_the_terminal(com
     assert leaks_of_text(told) == []
     kinds = {path.suffix for path in runs.rglob("*") if path.is_file()}
     assert kinds >= {*READERS, ".png", ".csv", ".json", ".parquet", ".xlsx", ".log"}
+    assert (".pdf" in kinds) == any(map(shutil.which, BROWSERS))
     assert leaks_of_folder(runs) == {}
     panel = pd.read_parquet(runs / "company" / "panel.parquet").set_index(["unit", "period"])
     for name, small in (("ex_mood", SMALL), ("cx_effort", SMALL_EFFORT)):
@@ -364,4 +382,10 @@ def test_the_attack_finds_what_is_hidden_in_files(tmp_path):
     with pd.ExcelWriter(tmp_path / "h.xlsx") as book:
         pd.DataFrame({"x": [1]}).to_excel(book)
         book.book.set_properties({"subject": name})
-    assert len(leaks_of_folder(tmp_path)) == 8
+    figure = Figure()
+    figure.text(0.1, 0.5, f"of {name}, {mean:.3f}")
+    with rc_context({"pdf.fonttype": 42}):
+        figure.savefig(tmp_path / "i.pdf")
+    found = leaks_of_folder(tmp_path)
+    assert len(found) == 9
+    assert set(found["i.pdf"]) == {name.casefold(), f"{mean:.3f}"}
