@@ -139,8 +139,14 @@ class Crosswalk:
         share = np.where(keeps[row], 1.0, self.pieces["share"].to_numpy()[piece])
         return Mapped(row=row, target=target, share=share, reason=reason)
 
-    def record(self, units: pd.Series, mapped: Mapped) -> pd.DataFrame:
-        """What became of the rows of each unit: unit, target, share, rows, outcome."""
+    def record(
+        self, units: pd.Series, mapped: Mapped, sizes: np.ndarray | None = None
+    ) -> pd.DataFrame:
+        """What became of the rows of each unit: unit, target, share, rows, outcome.
+
+        `sizes`, shape (rows,): how many rows each of them stands for; None: one.
+        """
+        size = np.ones(len(units), dtype=np.int64) if sizes is None else sizes
         own = units.to_numpy(dtype=object)
         listed = np.isin(own.astype(str), self.units.astype(str))
         kept = pd.DataFrame(
@@ -149,6 +155,7 @@ class Crosswalk:
                 "target": mapped.target,
                 "share": mapped.share,
                 "outcome": np.where(listed[mapped.row], "mapped", "not listed, kept as it is"),
+                "rows": size[mapped.row],
             }
         )
         gone = np.flatnonzero(mapped.reason)
@@ -158,12 +165,13 @@ class Crosswalk:
                 "target": "",
                 "share": 0.0,
                 "outcome": [f"lost: {LOST[reason]}" for reason in mapped.reason[gone]],
+                "rows": size[gone],
             }
         )
         idle = [unit for unit in self.units if unit not in set(own)]
         unused = pd.DataFrame({"unit": idle, "target": "", "share": 0.0, "rows": 0})
         keys = ["unit", "target", "share", "outcome"]
-        counts = [part.groupby(keys).size().rename("rows").reset_index() for part in (kept, lost)]
+        counts = [part.groupby(keys)["rows"].sum().reset_index() for part in (kept, lost)]
         whole = [*counts, unused.assign(outcome="in the crosswalk only")]
         found = pd.concat([part for part in whole if len(part)], ignore_index=True)
         return found[["unit", "target", "share", "rows", "outcome"]].sort_values(

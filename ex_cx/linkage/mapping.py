@@ -14,7 +14,7 @@ from ex_cx.linkage.periods import period_positions
 from ex_cx.linkage.schema import SourceSpec
 from ex_cx.linkage.wording import counted
 
-__all__ = ["MappedRows", "apply_crosswalk"]
+__all__ = ["MappedRows", "apply_crosswalk", "need_both"]
 
 ADDITIVE = ("sum", "count", "ratio", "occupancy", "aht")
 """Measures of which a unit may have a part; an answer is one person's and cannot be taken apart."""
@@ -30,10 +30,29 @@ class MappedRows:
     record: pd.DataFrame
 
 
+def need_both(spec: SourceSpec, name: str, crosswalk: Crosswalk | None) -> Crosswalk:
+    """The crosswalk; a LinkError if only the spec, or only the caller, has one."""
+    if crosswalk is None or spec.crosswalk is None:
+        raise LinkError(
+            f"{name!r} was given a crosswalk in one place only: its spec names "
+            f"{'none' if spec.crosswalk is None else 'one'} and measure_source got "
+            f"{'none' if crosswalk is None else 'one'}. State both."
+        )
+    return crosswalk
+
+
 def apply_crosswalk(
-    rows: pd.DataFrame, spec: SourceSpec, name: str, crosswalk: Crosswalk, flow: Flow
+    rows: pd.DataFrame,
+    spec: SourceSpec,
+    name: str,
+    crosswalk: Crosswalk,
+    flow: Flow,
+    sizes: np.ndarray | None = None,
 ) -> MappedRows:
     """Give each row its unit in the panel on its day.
+
+    `sizes`, shape (rows,): how many rows of the source each stands for, all of one unit and one
+    stretch of the crosswalk; None: one each.
 
     Raises
     ------
@@ -54,17 +73,19 @@ def apply_crosswalk(
             f"{counted(len(units), 'unit')}{days} ({some(units)}); it lists "
             f"{some(crosswalk.units)}. Correct the crosswalk, or state `unlisted: keep`."
         )
-    flow = flow.lose(mapped.reason != 1, LOST[1], step="crosswalk")
-    flow = flow.lose(mapped.reason == 0, LOST[2], step="crosswalk")
-    if len(mapped.row) > int((mapped.reason == 0).sum()):
-        flow = flow.step("parts of rows of split units", len(mapped.row), counting="parts of rows")
+    size = np.ones(len(rows), dtype=np.int64) if sizes is None else sizes
+    flow = flow.lose(size * (mapped.reason != 1), LOST[1], step="crosswalk")
+    flow = flow.lose(size * (mapped.reason == 0), LOST[2], step="crosswalk")
+    parts = int(size[mapped.row].sum())
+    if parts > int(size[mapped.reason == 0].sum()):
+        flow = flow.step("parts of rows of split units", parts, counting="parts of rows")
     moved = rows.iloc[mapped.row]
     target = pd.Series(mapped.target, index=moved.index, dtype="str")
     return MappedRows(
         rows=moved.assign(**{spec.unit: target}),
         mapped=mapped,
         flow=flow,
-        record=crosswalk.record(rows[spec.unit], mapped),
+        record=crosswalk.record(rows[spec.unit], mapped, size),
     )
 
 

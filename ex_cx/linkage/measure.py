@@ -18,9 +18,10 @@ from ex_cx.linkage.confidentiality.identifiers import hash_columns
 from ex_cx.linkage.confidentiality.withholding import PeopleCells, finest, withhold
 from ex_cx.linkage.crosswalk import Crosswalk
 from ex_cx.linkage.definitions import definition
+from ex_cx.linkage.indatabase.crosswalked import measure_mapped
 from ex_cx.linkage.indatabase.failures import asking
 from ex_cx.linkage.indatabase.measures import Taken, fetch_rows, measure_table
-from ex_cx.linkage.mapping import apply_crosswalk
+from ex_cx.linkage.mapping import apply_crosswalk, need_both
 from ex_cx.linkage.periods import (
     MISSING,
     period_positions,
@@ -227,15 +228,18 @@ def _from_database(
     edges: Edges,
     crosswalk: Crosswalk | None,
 ) -> tuple[Taken, pd.DataFrame]:
-    """The same of rows in a database; of ready columns, or under a crosswalk, they are fetched."""
+    """The same of rows in a database; those of ready columns or hashed units are fetched."""
     rows = table.table if isinstance(table, TableOpen) else table
     file = f" ({table.report.name})" if isinstance(table, TableOpen) else ""
     schema = source_rules(spec, f"{name}{file}")
-    whole = spec.crosswalk is not None or crosswalk is not None or spec.unit in spec.identifiers
-    if spec.columns or whole:
+    if spec.columns or spec.unit in spec.identifiers:
         with asking(schema.name):
             fetched = fetch_rows(rows, schema, spec)
         return _from_rows(fetched, spec, aligned, name, edges, crosswalk)
+    if spec.crosswalk is not None or crosswalk is not None:
+        lines = need_both(spec, name, crosswalk)
+        with asking(schema.name):
+            return measure_mapped(rows, schema, aligned, name, edges, lines, spec.frequency)
     with asking(schema.name):
         taken = measure_table(rows, schema, aligned, name, edges, spec.frequency)
     return taken, pd.DataFrame()
@@ -264,12 +268,7 @@ def _measured(
 
 def _mapped(kept: _Kept, spec: SourceSpec, name: str, crosswalk: Crosswalk | None) -> _Kept:
     """The rows under the units of the panel; those without one are counted by reason."""
-    if crosswalk is None or spec.crosswalk is None:
-        raise LinkError(
-            f"{name!r} was given a crosswalk in one place only: its spec names "
-            f"{'none' if spec.crosswalk is None else 'one'} and measure_source got "
-            f"{'none' if crosswalk is None else 'one'}. State both."
-        )
+    crosswalk = need_both(spec, name, crosswalk)
     found = apply_crosswalk(kept.rows, spec, name, crosswalk, kept.flow)
     row = found.mapped.row
     return replace(

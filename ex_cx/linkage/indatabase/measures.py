@@ -35,7 +35,22 @@ from ex_cx.linkage.tenure import NEVER
 from ex_cx.linkage.weighing import Weighed
 from ex_cx.linkage.wording import counted
 
-__all__ = ["Taken", "fetch_rows", "measure_table"]
+__all__ = [
+    "Edges",
+    "Taken",
+    "attribute_ends",
+    "check_rows",
+    "clip_positions",
+    "count_losses",
+    "fetch_rows",
+    "inside_window",
+    "measure_table",
+    "people_behind",
+    "refuse_halves",
+    "refuse_unseen",
+    "spell_groups",
+    "spell_measures",
+]
 
 Edges = tuple[int | None, int | None]
 _FEW_PERIODS = ("month", "quarter", "year")
@@ -94,6 +109,15 @@ def measure_table(
     ------
     SchemaError : as for rows in memory, without the numbers of rows, which a database has not.
     """
+    refuse_halves(spec, name)
+    columns = typed_columns(table, schema, spec)
+    if spec.is_spells:
+        return spell_measures(*spell_groups(columns, spec, name, edges), spec, name, edges)
+    return _dated(columns, spec, name, edges, finest(own or spec.frequency, spec))
+
+
+def refuse_halves(spec: SourceSpec, name: str) -> None:
+    """Refuse random halves of respondents."""
     for new, measure in spec.measures.items():
         if measure.split_seed is not None:
             raise SchemaError(
@@ -101,10 +125,6 @@ def measure_table(
                 "rows in a database have no order. Leave `split_seed` out, or read the "
                 "rows as a file."
             )
-    columns = typed_columns(table, schema, spec)
-    if spec.is_spells:
-        return _spells(columns, spec, name, edges)
-    return _dated(columns, spec, name, edges, finest(own or spec.frequency, spec))
 
 
 def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges, fine: Frequency) -> Taken:
@@ -114,12 +134,12 @@ def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges, fine: Fr
         unit_=rows[columns.name(spec.unit)], position_=position_of(rows[period], spec.frequency)
     )
     columns = replace(columns, rows=rows)
-    facts = _checked(columns, spec, name, edges)
-    kept = rows.filter(_inside(rows, edges))
+    facts = check_rows(columns, spec, name, edges)
+    kept = rows.filter(inside_window(rows, edges))
     cells, flow = _grouped(columns, spec, name, edges, facts)
     cells = add_contacts(cells, kept, columns, spec)
     for measure in unseen(cells, spec):
-        _refuse_unseen(measure, kept, columns)
+        refuse_unseen(measure, kept, columns)
     found = group_values(cells, spec)
     unit, positions = cells["unit_"].to_numpy(dtype=object), cells["position_"].to_numpy(np.int64)
     frame, counts = show_measures(unit, positions, found, spec, {})
@@ -127,13 +147,13 @@ def _dated(columns: Columns, spec: SourceSpec, name: str, edges: Edges, fine: Fr
         frame=frame.astype({"unit": "str"}),
         counts=counts,
         flow=flow,
-        attributes=_attributes(kept, columns, spec, unit),
+        attributes=attribute_ends(kept, columns, spec, unit),
         n_rows=flow.steps[0][3],
-        cells=_people(kept, columns, spec, facts, cells, fine),
+        cells=people_behind(kept, columns, spec, facts, cells, fine),
     )
 
 
-def _inside(rows: Any, edges: Edges) -> Any:
+def inside_window(rows: Any, edges: Edges) -> Any:
     """Rows with a unit and a position in the window."""
     position = rows["position_"]
     tests = [rows["unit_"].notnull(), position.notnull()]
@@ -142,7 +162,7 @@ def _inside(rows: Any, edges: Edges) -> Any:
     return _all(dict(enumerate(tests)))
 
 
-def _checked(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Mapping[str, Any]:
+def check_rows(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Mapping[str, Any]:
     """What has to be known before rows are grouped; a pass over all rows only if something has.
 
     Months, quarters and years of dates are few; for anything else, a calendar of very many periods
@@ -152,7 +172,7 @@ def _checked(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Map
     is_calendar = written.type().is_timestamp() and spec.frequency in _FEW_PERIODS
     extra = answer_bounds(columns, spec)
     if not is_calendar:
-        position, inside = rows["position_"], _inside(rows, edges)
+        position, inside = rows["position_"], inside_window(rows, edges)
         extra |= {"first_": position.min(where=inside), "last_": position.max(where=inside)}
         extra |= {"broken_": (written.notnull() & position.isnull()).sum()}
     if not extra and not columns.doubtful:
@@ -174,17 +194,32 @@ def _grouped(
     unit or a period are groups, too.
     """
     rows = columns.rows
+    cells = count_groups(clip_positions(rows, edges), columns, spec, facts)
+    return count_losses(cells, spec, name, edges)
+
+
+def clip_positions(rows: Any, edges: Edges) -> Any:
+    """The rows with what is before, or after, the window in one period."""
+    if edges == (None, None):
+        return rows
     lower = None if edges[0] is None else edges[0] - 1
     upper = None if edges[1] is None else edges[1] + 1
-    if edges != (None, None):
-        rows = rows.mutate(position_=rows["position_"].clip(lower=lower, upper=upper))
-    cells = count_groups(rows, columns, spec, facts)
+    return rows.mutate(position_=rows["position_"].clip(lower=lower, upper=upper))
+
+
+def count_losses(
+    cells: pd.DataFrame, spec: SourceSpec, name: str, edges: Edges
+) -> tuple[pd.DataFrame, Flow]:
+    """The groups inside the window, sorted, and the rows that are in none, by `size_`.
+
+    `cells` are groups of rows after `clip_positions`.
+    """
     position = cells["position_"].astype("Int64")
     tests = {"no unit": cells["unit_"].notna(), "no period": position.notna()}
-    if lower is not None:
-        tests["before the window"] = position.gt(lower).fillna(False)
-    if upper is not None:
-        tests["after the window"] = position.lt(upper).fillna(False)
+    if edges[0] is not None:
+        tests["before the window"] = position.ge(edges[0]).fillna(False)
+    if edges[1] is not None:
+        tests["after the window"] = position.le(edges[1]).fillna(False)
     size, keep = cells["size_"].to_numpy(np.int64), np.ones(len(cells), dtype=bool)
     flow = Flow(source=name).step("rows read", int(size.sum()))
     for reason, test in tests.items():
@@ -197,7 +232,7 @@ def _grouped(
     return cells, flow
 
 
-def _people(
+def people_behind(
     kept: Any,
     columns: Columns,
     spec: SourceSpec,
@@ -256,7 +291,7 @@ def _refuse_broken(columns: Columns, spec: SourceSpec, broken: int, n: int) -> N
         )
 
 
-def _refuse_unseen(measure: MeasureSpec, kept: Any, columns: Columns) -> None:
+def refuse_unseen(measure: MeasureSpec, kept: Any, columns: Columns) -> None:
     """Refuse a value that never occurs if it looks misspelt, in the words of `check_occur`."""
     metric_field = "types" if measure.types else "positive"
     wanted, column = (
@@ -267,7 +302,9 @@ def _refuse_unseen(measure: MeasureSpec, kept: Any, columns: Columns) -> None:
     check_occur(wanted, seen.astype("str"), column, metric_field)
 
 
-def _attributes(kept: Any, columns: Columns, spec: SourceSpec, units: np.ndarray) -> pd.DataFrame:
+def attribute_ends(
+    kept: Any, columns: Columns, spec: SourceSpec, units: np.ndarray
+) -> pd.DataFrame:
     """Unit, and the least and greatest value of each attribute in it: two rows a unit."""
     ends: dict[str, Any] = {}
     for at, column in enumerate(spec.attributes.values()):
@@ -286,8 +323,10 @@ def _attributes(kept: Any, columns: Columns, spec: SourceSpec, units: np.ndarray
     return pd.concat(parts, ignore_index=True)
 
 
-def _spells(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Taken:
-    """Attrition and retention of rows that have a start and an end."""
+def spell_groups(
+    columns: Columns, spec: SourceSpec, name: str, edges: Edges
+) -> tuple[pd.DataFrame, pd.DataFrame, Flow]:
+    """Cells of spells by unit, their attributes, and what became of the rows."""
     first, last = need_window(edges, name)
     begin, finish = (columns.name(column) for column in spell_dates(spec, name))
     rows = columns.rows
@@ -314,6 +353,20 @@ def _spells(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Take
         )
     kept = rows.filter(_all(tests))
     cells = _cells(kept, columns, spec, first, last)
+    units = cells[spec.unit].to_numpy(dtype=object)
+    return cells, attribute_ends(kept, columns, spec, units), flow
+
+
+def spell_measures(
+    cells: pd.DataFrame,
+    attributes: pd.DataFrame,
+    flow: Flow,
+    spec: SourceSpec,
+    name: str,
+    edges: Edges,
+) -> Taken:
+    """Attrition and retention of what `spell_groups` returns."""
+    first, last = need_window(edges, name)
     never = cells["end_"].isna()
     end = np.where(never, NEVER, cells["end_"].fillna(0).to_numpy(np.int64))
     start = cells["start_"].to_numpy(np.int64)
@@ -323,8 +376,8 @@ def _spells(columns: Columns, spec: SourceSpec, name: str, edges: Edges) -> Take
         frame=frame,
         counts=counts,
         flow=flow,
-        attributes=_attributes(kept, columns, spec, cells[spec.unit].to_numpy(dtype=object)),
-        n_rows=int(facts["n_"]),
+        attributes=attributes,
+        n_rows=flow.steps[0][3],
         cells=heads,
     )
 
