@@ -115,7 +115,7 @@ def weigh_rows(
     if not found:
         raise SchemaError(
             f"No period of {name!r} can be weighted: {_why(small)} Merge categories, or state "
-            "`within: file`."
+            "longer periods."
         )
     return Weighed(
         weights=weights,
@@ -162,12 +162,15 @@ def _small_periods(
         for at in np.flatnonzero(few):
             small[int(places[at])] = small.get(int(places[at]), 0) + int(few[at])
     if small and plan.too_few == "refuse":
-        where = [_label(at, spec) for at in sorted(small)]
+        where, instead = "in all rows together", ""
+        if plan.within == "period":
+            labels = some([_label(at, spec) for at in sorted(small)])
+            where = f"in {counted(len(small), 'period')} of {len(places):,} ({labels})"
+            instead = ", state `within: file`, or `too_few: lose` to leave those periods out"
         raise SchemaError(
-            f"{name!r}: in {counted(len(small), 'period')} of {len(places):,} ({some(where)}) a "
-            f"category of {', '.join(map(repr, plan.margins))} has fewer than {spec.min_n} "
-            "respondents, too few to stand for those who did not answer. Merge categories, state "
-            "`within: file`, or `too_few: lose` to leave those periods out."
+            f"{name!r}: {where} a category of {', '.join(map(repr, plan.margins))} has fewer than "
+            f"{spec.min_n} respondents, too few to stand for those who did not answer. Merge "
+            f"categories{instead}."
         )
     return small
 

@@ -258,6 +258,9 @@ def test_a_wave_of_too_few_is_refused_or_lost_as_a_whole():
         SchemaError, match=r"in 1 period of 2 \('?2024-02'?\) a category of 'shift'"
     ):
         measure_source(thin(), by_shift(), "s")
+    scarce = thin().query("wave == '2024-02'")
+    with pytest.raises(SchemaError, match="in all rows together a category of 'shift' has fewer"):
+        measure_source(scarce, by_shift(within="file"), "s")
     found = measure_source(thin(), by_shift(too_few="lose"), "s")
     assert found.frame["period"].astype(str).tolist() == ["2024-01"]
     lost = found.flow.frame().set_index("reason")
@@ -267,7 +270,7 @@ def test_a_wave_of_too_few_is_refused_or_lost_as_a_whole():
     assert row.drop(["period", "outcome"]).isna().all()
     assert found.weighed.margins["period"].unique().tolist() == ["2024-01"]
     with pytest.raises(SchemaError, match="No period of 's' can be weighted: in each of 1 period"):
-        measure_source(thin().query("wave == '2024-02'"), by_shift(too_few="lose"), "s")
+        measure_source(scarce, by_shift(too_few="lose"), "s")
 
 
 def test_few_trimmed_people_are_not_counted():
