@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from ex_cx.studies import scattered
 from ex_cx.studies.making import RunSpec, make_run
 from ex_cx.studies.manifest import FileStamp
 from ex_cx.studies.preparing import prepare_study
+from ex_cx.studies.printing import BROWSERS
 from ex_cx.studies.runner import Executor, run_study
 from ex_cx.studies.verifying import verify_run
 
@@ -154,6 +156,20 @@ def test_a_failure_on_a_worker_is_on_record_and_fail_fast_stops(cluster, study_f
     (failed,) = [run for run in outcome.runs if run.status == "failed"]
     assert failed.reason.startswith("SpecError: None of the 8 rows")
     assert json.loads((failed.folder / "manifest.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="There is no Chromium to print.")
+def test_a_current_report_is_only_printed_on_a_worker(cluster, study_file, tmp_path, notebooks):
+    study = study_file()
+    (here,) = run_study(study, out=tmp_path).runs
+    made = result_bytes(here.folder.parent)
+    (printed,) = run_study(study, out=tmp_path, executor=on(cluster), pdf=True).runs
+    assert (printed.status, printed.reason) == ("unchanged", "printed")
+    assert (here.folder / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert result_bytes(here.folder.parent) == made
+    assert verify_run(here.folder)[1]
+    (again,) = run_study(study, out=tmp_path, executor=on(cluster), pdf=True).runs
+    assert (again.status, again.reason) == ("unchanged", "")
 
 
 @pytest.mark.parametrize(
