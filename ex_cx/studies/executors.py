@@ -42,8 +42,8 @@ def made_here(
 ) -> Generator[Event]:
     """Make runs, `jobs` at a time; close the iterator to end what is going on.
 
-    At a time so many kernels are at work; while the page of a run that has been executed is laid
-    out, the next one's kernel works already.
+    At a time so many kernels are at work. Where there are several, the next one works already
+    while the page of a run that has been executed is laid out; one job is one after the other.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def made_here(
     """
     stop, failed = threading.Event(), threading.Event()
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    kernels = threading.Semaphore(jobs)
+    kernels, threads = threading.Semaphore(jobs), jobs if jobs == 1 else 2 * jobs
 
     def one(position: int) -> None:
         with contextlib.ExitStack() as turn:
@@ -72,7 +72,7 @@ def made_here(
     executed = sum(not spec.only_pdf for spec in specs)
     with (
         contextlib.nullcontext(warm) if warm else nursery_for(executed) as nursery,
-        concurrent.futures.ThreadPoolExecutor(2 * jobs, thread_name_prefix="run") as pool,
+        concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="run") as pool,
     ):
         try:
             pending = {pool.submit(one, position) for position in range(len(specs))}
