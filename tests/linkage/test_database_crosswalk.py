@@ -194,3 +194,28 @@ def test_a_word_that_never_occurs_after_the_mapping_is_refused(opened):
     for table in (opened(rows), rows):
         with pytest.raises(SchemaError, match="lists 'jaa'"):
             measure_source(table, spec, "s", crosswalk=lines(CHANGES))
+
+
+@pytest.mark.parametrize("named", [None, NAMED], ids=["plain", "mapped"])
+def test_tables_without_rows_are_told_so(opened, named):
+    options = {} if named is None else {"crosswalk": lines(CHANGES)}
+    rates = spell_spec(ATTRITION, crosswalk=named)
+    cases = [(contacts(2), contact_spec(crosswalk=named)), (spells(1), rates)]
+    for frame, spec in cases:
+        told = []
+        for table in (opened(frame.iloc[:0]), frame.iloc[:0]):
+            with pytest.raises(LinkError, match="None of the 0 rows") as caught:
+                measure_source(table, spec, "s", **options)
+            told.append(str(caught.value))
+        assert told[0] == told[1]
+
+
+def test_days_before_1970_and_units_kept_beside_a_target(opened):
+    rows = contacts(3).assign(region="all")
+    when = rows['when "it" was']
+    early = when.mask(rows.index % 2 == 0, pd.Timestamp("1969-12-31 23:30"))
+    rows = rows.assign(**{'when "it" was': early})
+    turn = [("A", "x", "1969-12-31", "1969-12-31", 1.0), ("A", "007", "1970-01-01", "", 1.0)]
+    for named in (NAMED, KEEP):
+        spec = contact_spec(crosswalk=named)
+        assert_same_mapping(*both(rows, spec, opened, crosswalk=lines(turn, named)))

@@ -25,11 +25,21 @@ from tests.linkage.databases import (
     ATTRITION,
     MEASURES,
     RETENTION,
+    UNITS,
     assert_same,
     contact_spec,
     contacts,
     spell_spec,
     spells,
+)
+from tests.linkage.test_database_crosswalk import (
+    ADDED,
+    CHANGES,
+    KEEP,
+    NAMED,
+    SPLITS,
+    assert_same_mapping,
+    lines,
 )
 from tests.models.test_table import (
     COLUMNS,
@@ -92,6 +102,20 @@ def assert_all_three(
     assert len(memory.frame) > 5
     for found, wanted in itertools.combinations((spark, embedded, memory), 2):
         assert_same(found, wanted)
+
+
+def test_units_are_mapped_where_the_rows_are(opened, duck):
+    rows = contacts(4, 900).assign(region="all")
+    merged = [(unit, "one" if at % 2 else "two", "2023", "", 1.0) for at, unit in enumerate(UNITS)]
+    cases = [
+        (rows, contact_spec(crosswalk=NAMED), lines(CHANGES)),
+        (rows, contact_spec(crosswalk=KEEP, measures=ADDED), lines(SPLITS, KEEP)),
+        (spells(1, 600), spell_spec(RETENTION, crosswalk=NAMED), lines(merged)),
+    ]
+    for frame, spec, crosswalk in cases:
+        memory = measure_source(frame, spec, "s", crosswalk=crosswalk)
+        for table in (opened(frame), duck(frame)):
+            assert_same_mapping(measure_source(table, spec, "s", crosswalk=crosswalk), memory)
 
 
 @pytest.mark.parametrize("frequency", ["month", "quarter", "year", "day", "hour"])

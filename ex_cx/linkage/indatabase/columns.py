@@ -207,7 +207,9 @@ def _seen(
         if name in wholes and not column.type().is_integer():
             asked[f"{at}broken"] = (column % 1 != 0).any()
     found = table.aggregate(**asked).to_pandas().iloc[0]
-    n, numbers = int(found["n"]), {}
+    n, numbers = int(found["n"]), dict[str, Numbers]()
+    if not n:
+        return numbers, n
     for at, name in enumerate(names):
         low, high = float(found[f"{at}low"]), float(found[f"{at}high"])
         broken = found.get(f"{at}broken", name not in wholes)

@@ -344,7 +344,7 @@ def spell_groups(
         "started after the window": rows["start_"] <= last,
     }
     flow, facts = _flow(columns, tests, name, {"reversed_": (rows[finish] < rows[begin]).sum()})
-    if facts["reversed_"] > 0:
+    if int(facts["n_"]) and facts["reversed_"] > 0:
         backwards = counted(int(facts["reversed_"]), "row")
         raise SchemaError(
             f"{name!r}: {backwards} of {int(facts['n_']):,} end before they start "
