@@ -13,6 +13,8 @@ __all__ = ["Edges", "aligned_spec", "window_edges", "window_words"]
 
 Edges = tuple[int | None, int | None]
 """First and last position of a window, None where it is open."""
+FARTHEST = 10**15
+"""Position beyond which no period is: whole numbers of databases and of floats end not far off."""
 
 
 def aligned_spec(spec: SourceSpec, name: str, frequency: Frequency | Literal[""]) -> SourceSpec:
@@ -55,7 +57,13 @@ def _named_edges(spec: SourceSpec) -> tuple[tuple[str | int, str], ...]:
 def _edge(text: str | int, spec: SourceSpec, name: str, which: str) -> int | None:
     if text == "":
         return None
-    return period_position(text, spec.frequency, what=f"`{which}` of {name!r}")
+    found = period_position(text, spec.frequency, what=f"`{which}` of {name!r}")
+    if abs(found) > FARTHEST:
+        raise SchemaError(
+            f"`{which}` of {name!r} is beyond {FARTHEST:.0e}, farther than periods are counted. "
+            "Leave it out for an open end."
+        )
+    return found
 
 
 def window_words(edges: Edges, spec: SourceSpec) -> str:

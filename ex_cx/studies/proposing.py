@@ -29,14 +29,14 @@ def propose_for_file(path: Path, out: Path | None = None) -> tuple[str, list[str
     if out is not None and (out.exists() or out.is_symlink()):
         raise StudyError(f"{out} exists, and is not written over. Name another file with --out.")
     text = propose_mapping(path)
-    told = [] if out is None else [f"written: {out}"]
+    told = [*([] if out is None else [f"written: {out}"]), *_read_by(text, path)]
     if out is not None:
         try:
             with out.open("x", encoding="utf-8") as file:
                 file.write(text)
         except OSError as error:
             raise StudyError(f"{out} cannot be written: {error.strerror or error}.") from error
-    return text, [*told, *_read_by(text, path)]
+    return text, told
 
 
 def _read_by(text: str, path: Path) -> list[str]:

@@ -162,3 +162,19 @@ def test_what_is_no_table_is_told(tmp_path):
         propose_mapping(tmp_path / "t.csv")
     with pytest.raises(SourceError, match="There is no file"):
         propose_mapping(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(("word", "told"), [("n < 5", True), ("*", True), ("Ann Lee", False)])
+def test_a_sign_for_no_value_is_written_out_and_what_may_be_a_name_is_not(tmp_path, word, told):
+    path = tmp_path / "load.csv"
+    path.write_text("team,load\n" + "".join(f"T{n},{n}.5\n" for n in range(9)) + f"T1,{word}\n")
+    assert (word in propose_mapping(path)) == told
+
+
+def test_a_proposal_that_reads_nothing_is_not_written(tmp_path):
+    path, out = tmp_path / "people.csv", tmp_path / "mapping.yaml"
+    path.write_text("e-mail,comment\na@b.example,\nb@b.example,\n")
+    told = "None of the 2 columns of 'people.csv' is one to take: it may name a person; it is empty"
+    with pytest.raises(SourceError, match=told):
+        propose_for_file(path, out)
+    assert not out.exists()

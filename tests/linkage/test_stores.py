@@ -161,3 +161,10 @@ def test_a_path_from_here_is_read(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert open_table("answers.parquet").report.rows == 40
     assert open_table("house.duckdb", table="answers").report.rows == 40
+
+
+@pytest.mark.parametrize("edge", [{"first": -(10**30)}, {"last": 10**30}])
+def test_a_window_that_no_database_counts_is_refused(folder, edge):
+    wide = spec("answers.parquet", frequency="integer", database=DatabaseSpec(), **edge)
+    with pytest.raises(SchemaError, match=r"is beyond 1e\+15, farther than periods are counted"):
+        measure_source(read_source(wide, folder), wide, "answers")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ex_cx.errors import SourceError
 from ex_cx.linkage.exportmaps.column import folded
 from ex_cx.linkage.exportmaps.guess import (
     GuessedColumn,
@@ -52,7 +53,7 @@ def propose_mapping(path: str | Path) -> str:
 
     Raises
     ------
-    SourceError : the file cannot be read as a table.
+    SourceError : the file cannot be read as a table, or no column of it is to be taken.
     """
     cells, form, cut = read_cells(path, most_bytes=MOST_BYTES)
     frame = cells.frame
@@ -63,6 +64,12 @@ def propose_mapping(path: str | Path) -> str:
     taken: set[str] = set()
     columns = [_with_unit(guess_column(str(old), frame[old], taken)) for old in frame]
     columns = _with_clocks(columns, frame)
+    if all(column.left for column in columns):
+        raise SourceError(
+            f"None of the {counted(len(columns), 'column')} of {Path(path).name!r} is one to take: "
+            f"{'; '.join(dict.fromkeys(column.left for column in columns))}. Export the columns "
+            "that say who, when and what."
+        )
     seen = f"the first {counted(len(frame), 'row')}" if cut else counted(len(frame), "row")
     lines = [
         f"# Proposed by `ex-cx map` from {seen}. Check every line marked guess, take out what you",

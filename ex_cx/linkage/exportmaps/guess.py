@@ -244,8 +244,15 @@ def quoted(text: str) -> str:
     return text if plain and not reserved else json.dumps(text, ensure_ascii=False)
 
 
+def _is_sign(text: str) -> bool:
+    letters, digits = sum(map(str.isalpha, text)), sum(map(str.isdigit, text))
+    return letters <= 1 and digits <= 2 and len(text) <= 12
+
+
 def odd_words(text: pd.Series) -> list[str]:
-    """Markers of "no value": the usual ones, and short words among what are else numbers.
+    """Markers of "no value": the usual ones, and short signs among what are else numbers.
+
+    A sign has one letter and two digits at most: a longer one may be a name, which is not told.
 
     >>> odd_words(pd.Series(["7,5", "8", "n < 5", "9,1"], dtype="str"))
     ['n < 5']
@@ -254,5 +261,5 @@ def odd_words(text: pd.Series) -> list[str]:
     plain = text.str.removesuffix("%").str.strip()
     odd = ~plain.str.fullmatch(f"{_NUMBER}|{_THOUSANDS}|{_CLOCK}") & ~usual
     few = 0 < int(odd.sum()) <= 3 and len(text) > 3 * int(odd.sum())
-    short = few and bool((text[odd].str.len() <= 12).all())
+    short = few and bool(text[odd].map(_is_sign).all())
     return text[usual | (odd if short else False)].tolist()
