@@ -250,7 +250,8 @@ def _lines(frame: pd.DataFrame, spec: CrosswalkSpec, dated: bool) -> pd.DataFram
     if len(wrong):
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(wrong), 'line')} of {len(lines):,} end "
-            f"before they start ({some_rows(lines.index[wrong] + 2)}). Correct {spec.valid_to!r}."
+            f"before they start ({some_rows(lines.index.to_numpy()[wrong] + 2)}). "
+            f"Correct {spec.valid_to!r}."
         )
     return lines
 
@@ -267,8 +268,8 @@ def _refuse_blank(column: pd.Series, spec: CrosswalkSpec) -> None:
     if len(blank):
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(blank), 'line')} of {len(column):,} have "
-            f"no {column.name!r} ({some_rows(column.index[blank] + 2)}). Fill them; a person "
-            "decides what is mapped, and from when."
+            f"no {column.name!r} ({some_rows(column.index.to_numpy()[blank] + 2)}). "
+            "Fill them; a person decides what is mapped, and from when."
         )
 
 
@@ -279,7 +280,7 @@ def _shares(column: pd.Series, spec: CrosswalkSpec) -> np.ndarray:
         raise SchemaError(
             f"The crosswalk {spec.path!r}: {counted(len(wrong), 'share')} "
             f"{'is' if len(wrong) == 1 else 'are'} not above 0 to 1 "
-            f"({some_rows(column.index[wrong] + 2)}). Write 0.4 for 40 %."
+            f"({some_rows(column.index.to_numpy()[wrong] + 2)}). Write 0.4 for 40 %."
         )
     return np.where(np.isnan(share), 1.0, share)
 
