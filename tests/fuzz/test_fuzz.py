@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
 from ex_cx.errors import SourceError
 from tests.fuzz import targets
 from tests.fuzz.files import MAKERS, make
+from tests.fuzz.nasty import SECRETS
 from tests.fuzz.targets import Escape, probe
 
 FILES = 20
@@ -47,5 +49,24 @@ def test_an_error_without_words_is_a_finding(tmp_path, monkeypatch):
         raise SourceError("")
 
     monkeypatch.setattr(targets, "read_table", mute)
-    with pytest.raises(Escape, match="SourceError of 0 letters out of read_table"):
+    with pytest.raises(Escape, match="SourceError out of read_table: 0 letters"):
+        probe("delimited", 0, tmp_path)
+
+
+def test_a_message_that_quotes_a_secret_is_a_finding(tmp_path, monkeypatch):
+    def talkative(*_args: object, **_options: object) -> None:
+        raise SourceError(f"The value {SECRETS[1]!r} is wrong.")
+
+    monkeypatch.setattr(targets, "read_table", talkative)
+    with pytest.raises(Escape, match=r"out of read_table quotes the data: \['quill'\]"):
+        probe("planted", 0, tmp_path)
+
+
+def test_a_file_left_by_a_call_that_failed_is_a_finding(tmp_path, monkeypatch):
+    def careless(path: Path, **_options: object) -> None:
+        path.with_suffix(".half").write_text("a")
+        raise SourceError("It failed.")
+
+    monkeypatch.setattr(targets, "read_table", careless)
+    with pytest.raises(Escape, match="read_table failed and left files behind"):
         probe("delimited", 0, tmp_path)
