@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ex_cx import read_mapping, read_table
-from ex_cx.errors import SourceError, StudyError
+from ex_cx.errors import SchemaError, SourceError, StudyError
+from ex_cx.linkage.exportmaps.column import ColumnMapping
 from ex_cx.linkage.exportmaps.draft import propose_mapping
+from ex_cx.linkage.exportmaps.spec import TableMapping
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.proposing import propose_for_file
 
@@ -178,3 +182,19 @@ def test_a_proposal_that_reads_nothing_is_not_written(tmp_path):
     with pytest.raises(SourceError, match=told):
         propose_for_file(path, out)
     assert not out.exists()
+
+
+def test_words_beside_a_number_are_written_out_at_the_ends_only(tmp_path):
+    path = tmp_path / "asked.csv"
+    path.write_text("team,likely\nA,0 - Not at all\nB,9 - Ann Lee\nC,10 - Very\n")
+    assert "Ann Lee" not in propose_mapping(path)
+
+
+def test_a_date_beyond_every_calendar_is_told_without_it(tmp_path):
+    path = tmp_path / "people.parquet"
+    far = pa.array([2**31 - 1] * 9, pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"team": ["A"] * 9, "date": far}), path)
+    rules = TableMapping(columns={"date": ColumnMapping(kind="time")})
+    with pytest.raises(SchemaError, match="'date' holds dates beyond the year 290,000") as caught:
+        read_table(path, mapping=rules)
+    assert "5881580" not in str(caught.value)

@@ -131,3 +131,9 @@ def test_a_period_that_no_calendar_holds(period):
     frame = pd.DataFrame({"unit": ["a", "b"], "period": [1.0, period]})
     with pytest.raises(PanelError, match="1 of 2 periods in 'period' are not whole numbers"):
         Panel.from_frame(frame, unit="unit", period="period")
+
+
+def test_a_file_of_blanks_of_unicode_only_is_empty(tmp_path):
+    (tmp_path / "t.csv").write_text("\u2003\u2028\n\u3000\n", encoding="utf-8")
+    with pytest.raises(SourceError, match="is empty: it holds no text"):
+        read_table(tmp_path / "t.csv")

@@ -204,7 +204,8 @@ def _choices(base: GuessedColumn, known: pd.Series) -> GuessedColumn | None:
             return replace(base, keys=keys, why=why, role="likert_5" if first else "")
     labelled = plain.str.extract(r"^(\d{1,2}) ?[-:=] ?\D.*$")[0]
     numbers = labelled.fillna(plain.where(plain.str.fullmatch(r"\d{1,2}")))
-    if numbers.notna().all() and numbers.astype(float).between(0, 10).all():
+    ends_only = labelled.dropna().isin(["0", "00", "10"]).all()  # other words may be anything
+    if numbers.notna().all() and ends_only and numbers.astype(float).between(0, 10).all():
         ends = labelled.notna() & ~plain.duplicated()
         codes = zip(known[ends], labelled[ends], strict=True)
         pairs = ", ".join(f"{quoted(text)}: {int(n)}" for text, n in codes)

@@ -97,7 +97,13 @@ def _from_utc(instants: pd.Series, rules: TimeRules) -> Converted:
 def _typed(column: pd.Series, each: ColumnMapping, rules: TimeRules) -> Converted:
     """Times of a typed file: an instant, if it knows its zone, else the clock of the export."""
     if column.dt.tz is None:
-        return Converted(column=column.astype("datetime64[us]"), form="typed")
+        try:
+            return Converted(column=column.astype("datetime64[us]"), form="typed")
+        except pd.errors.OutOfBoundsDatetime:  # its message quotes the date
+            raise SchemaError(
+                f"{column.name!r} holds dates beyond the year 290,000, which no calendar here has. "
+                "Correct them where they come from."
+            ) from None
     if each.local or not rules.to:
         problem = "times carry a zone; state `times`, with `zone: written` and `to`."
         return Converted(column=column, problems=(problem,))

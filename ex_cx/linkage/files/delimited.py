@@ -51,6 +51,8 @@ def delimited_cells(
     if b"\n" not in plain:
         plain += b"\n"  # a last line is one
     sample, places = _first_lines(plain), None
+    if not sample:  # what is a blank in Unicode only
+        raise SourceError(f"{name!r} is empty: it holds no text. Export it again.")
     mark = delimiter or _detect_delimiter(sample)
     try:
         header = next(csv.reader((f"{line}\n" for line in sample), delimiter=mark))

@@ -47,7 +47,7 @@ def looks_like_data(header: Sequence[str], below: Sequence[Sequence[str]]) -> bo
 
     So it is where a name is an e-mail address, or where most of at least two names are numbers,
     dates or values that stand more than once below them. Years and months, and three or more
-    whole numbers or dates that rise from column to column, are names; so is a row that comes again whole.
+    whole numbers or dates that rise from column to column, are names; so is a row that comes again.
 
     >>> looks_like_data(["T1", "2024-01-31", "7"], [["T1", "2024-02-01", "8"]])
     True
