@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import mul
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ex_cx.errors import InferenceError, SpecError, nearest, some
+from ex_cx.estimation.design import term_parts
 
 __all__ = ["TableMoments", "compress_table"]
 
@@ -127,8 +130,9 @@ def compress_table(
     Parameters
     ----------
     table : an Ibis table with one row per unit and period.
-    columns : numbers; the outcome and all else that an equation may hold. Rows that lack one, or
-        are the only one of an absorbed unit or period, are left out and counted.
+    columns : terms (a column of numbers, `a:b`, `a^2`); the outcome and all else that an equation
+        may hold. Rows that lack one, or are the only one of an absorbed unit or period, are left
+        out and counted.
     unit, period, cluster : columns; clusters (default: the units) hold whole units.
     absorb : unit, or unit and period.
 
@@ -145,7 +149,8 @@ def compress_table(
     if tuple(absorb) not in (("unit",), ("unit", "period")):
         raise SpecError(f"absorb={tuple(absorb)!r}: in a database unit, or unit and period, only.")
     group = cluster or unit
-    _check_columns(table, [*columns, unit, period, group], columns)
+    parts = [part for term in columns for part in term_parts(term, table.columns, "table")]
+    _check_columns(table, [unit, period, group], parts)
     rows, counts = _complete(table, columns, unit, period, group, absorb)
     rows, centre, squares = _centred(rows, len(columns))
     return _grouped(rows, tuple(columns), (centre, squares), "period" in absorb, counts)
@@ -178,31 +183,37 @@ def _complete(
     """Rows without missing values and singletons, kept in the database, and what became of all."""
     import ibis
 
-    values = {f"x{i}": table[name].cast("float64") for i, name in enumerate(columns)}
+    terms = [term_parts(term, table.columns, "table") for term in columns]
+    parts = list(dict.fromkeys(part for term in terms for part in term))
+    numbers = {part: _number(table[part]) for part in parts}
     values = {
-        name: x.isnan().ifelse(ibis.null("float64"), x) if table[c].type().is_floating() else x
-        for (name, x), c in zip(values.items(), columns, strict=True)
+        f"x{i}": reduce(mul, [numbers[part] for part in term]) for i, term in enumerate(terms)
     }
+    sources = {f"part{i}_": numbers[part] for i, part in enumerate(parts)}
     keys = {"unit_": table[unit], "period_": table[period], "cluster_": table[group]}
-    rows = table.select(**keys, **values)
+    rows = table.select(**keys, **values, **sources)
     passed, whole = [], ibis.literal(True)
     for name in values:
         whole = whole & rows[name].notnull()
         passed.append(whole.fill_null(False).sum())
     keyless = rows["unit_"].isnull() | rows["period_"].isnull() | rows["cluster_"].isnull()
-    wanted = {f"infinite{i}_": rows[f"x{i}"].isinf().sum() for i in range(len(columns))}
+    wanted = {f"infinite{i}_": rows[name].isinf().sum() for i, name in enumerate(sources)}
+    wanted |= {f"large{i}_": rows[name].isinf().sum() for i, name in enumerate(values)}
     wanted |= {f"passed{i}_": count for i, count in enumerate(passed)}
     found = rows.aggregate(n_=rows.count(), keyless_=keyless.sum(), **wanted).to_pandas()
     different = int(rows.select("unit_", "period_").distinct().count().execute())
     facts = {name: 0 if pd.isna(value) else int(value) for name, value in found.iloc[0].items()}
     facts["different_"] = different
-    _refuse(facts, columns, unit, period, group)
+    _refuse(facts, parts, unit, period, group)
+    for i, term in enumerate(columns):
+        if facts[f"large{i}_"] > 0:
+            raise SpecError(f"The term {term!r} is too large to compute: rescale its columns.")
     left, lost = facts["n_"], {}
     for i, name in enumerate(columns):
         if facts[f"passed{i}_"] < left:
             lost[f"missing {name}"] = left - facts[f"passed{i}_"]
         left = facts[f"passed{i}_"]
-    rows = rows.filter(whole).cache()
+    rows = rows.filter(whole).select(*keys, *values).cache()
     rows, alone = _without_singletons(rows, [f"{effect}_" for effect in absorb])
     lost |= alone
     counts = {"rows_in": facts["n_"], "lost": lost}
@@ -210,6 +221,16 @@ def _complete(
         reasons = "; ".join(f"{count} {reason}" for reason, count in lost.items())
         raise SpecError(f"None of the {counts['rows_in']} rows can be used ({reasons}).")
     return rows, counts
+
+
+def _number(column: Any) -> Any:
+    """As a 64-bit float, NaN missing."""
+    import ibis
+
+    value = column.cast("float64")
+    return (
+        value.isnan().ifelse(ibis.null("float64"), value) if column.type().is_floating() else value
+    )
 
 
 def _refuse(

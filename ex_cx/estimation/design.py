@@ -6,7 +6,7 @@ A term is a column, a product `a:b`, or a power `a^2`. Terms are parsed, never e
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,15 @@ from ex_cx.errors import SpecError, nearest, some
 from ex_cx.estimation.moments import MomentRows
 from ex_cx.linkage.panel import Panel
 
-__all__ = ["Design", "DesignTerm", "build_design", "same_source", "term_columns", "term_values"]
+__all__ = [
+    "Design",
+    "DesignTerm",
+    "build_design",
+    "same_source",
+    "term_columns",
+    "term_parts",
+    "term_values",
+]
 
 _ROUNDING = 1e-10
 """Spread of unit means, relative to that of the rows, up to which it is rounding."""
@@ -158,16 +166,25 @@ def term_columns(panel: Panel, term: str) -> list[str]:
     >>> term_columns(panel, "x:z"), term_columns(panel, "x^2")
     (['x', 'z'], ['x', 'x'])
     """
-    if term in panel.frame.columns:
+    return term_parts(term, panel.frame.columns, "panel")
+
+
+def term_parts(term: str, columns: Collection[str], where: str) -> list[str]:
+    """As `term_columns`, of the `columns` that a panel or table (`where`) has.
+
+    >>> term_parts("x^3", ["x", "z"], "table"), term_parts("x:z", ["x", "z", "x:z"], "table")
+    (['x', 'x', 'x'], ['x:z'])
+    """
+    if term in columns:
         return [term]
     power = re.fullmatch(r"(.+)\^([2-9])", term)
     parts = [power[1]] * int(power[2]) if power else term.split(":")
     for part in parts:
-        if part not in panel.frame.columns:
+        if part not in columns:
             raise SpecError(
-                f"There is no column {part!r} in the panel"
+                f"There is no column {part!r} in the {where}"
                 + ("" if part == term else f" (in the term {term!r})")
-                + f".{nearest(part, panel.frame.columns)} A term is a column, `a:b` or `a^2`."
+                + f".{nearest(part, columns)} A term is a column, `a:b` or `a^2`."
             )
     return parts
 

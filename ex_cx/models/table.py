@@ -27,7 +27,7 @@ def fit_table(
     ----------
     table : an Ibis table with one row per unit and period.
     spec : estimator within; unit, or unit and period effects; errors cluster, jackknife or
-        unadjusted; columns without lags and products, which a view of the database can hold.
+        unadjusted; terms as in `fit_panel` (a column, `a:b`, `a^2`), without lags and weights.
     unit, period, cluster : columns; `spec.cluster` goes first.
 
     Returns
@@ -81,21 +81,19 @@ def fit_table(
 
 
 def _check(spec: PanelSpec) -> None:
-    terms = (spec.outcome, *spec.exposures, *spec.controls)
     found = {
         f"estimator={spec.estimator!r}": spec.estimator != "within",
         f"lag={spec.lag}": spec.lag != 0,
         f"weights={spec.weights!r}": spec.weights is not None,
         "instruments": bool(spec.instruments),
         f"vcov={spec.vcov!r}": spec.vcov not in ("cluster", "jackknife", "unadjusted"),
-        "a product or power": any(":" in term or "^" in term for term in terms),
     }
     refused = [name for name, is_there in found.items() if is_there]
     if refused:
         raise SpecError(
             f"{refused[0]} needs the rows in memory: a table in a database is fitted with unit "
-            "(and period) effects, columns as they are, and errors cluster, jackknife or "
-            "unadjusted. Put the column into a view, or read the rows into a Panel."
+            "(and period) effects, columns, products and powers, and errors cluster, jackknife or "
+            "unadjusted. Put a lag into a view, or read the rows into a Panel."
         )
 
 

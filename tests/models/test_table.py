@@ -73,6 +73,41 @@ def test_a_fit_where_the_rows_are_is_the_fit_in_memory(connection, cluster, abso
     )
 
 
+@pytest.mark.parametrize("absorb", [("unit", "period"), ("unit",)])
+@pytest.mark.parametrize("cluster", [None, "site"])
+@pytest.mark.parametrize(
+    ("exposures", "controls"),
+    [(("x", "z"), ("x:z",)), (("x", "x^2"), ("x^3",)), (("x:d:z",), ("d",)), (("x:w",), ())],
+)
+def test_products_and_powers_are_those_of_memory(connection, exposures, controls, cluster, absorb):
+    frame = rows(4).assign(z=lambda at: at["z"] - 1e4)
+    frame["d"] = np.arange(len(frame)) * 7 % 3
+    frame["x:w"] = np.arange(len(frame)) * 11 % 13 / 2  # a column of that name goes first
+    spec = PanelSpec(
+        outcome="y", exposures=exposures, controls=controls, absorb=absorb, cluster=cluster
+    )
+    found = fit_table(table_of(connection, frame), spec, **KEYS)
+    wanted = fit_panel(Panel.from_frame(frame, **KEYS), spec)
+    assert found.lost == wanted.lost
+    assert found.terms == wanted.terms
+    assert_allclose(found.coef, wanted.coef, rtol=1e-8)
+    assert_allclose(found.tidy()["std_error"], wanted.tidy()["std_error"], rtol=1e-8)
+    pd.testing.assert_frame_equal(
+        found.glance().drop(columns="warnings"), wanted.glance().drop(columns="warnings")
+    )
+
+
+def test_a_product_too_large_is_refused(connection):
+    frame = rows().assign(x=lambda at: at["x"] * 1e200)
+    spec = replace(SPEC, exposures=("x^2",))
+    for fit in (
+        lambda: fit_table(table_of(connection, frame), spec, **KEYS),
+        lambda: fit_panel(Panel.from_frame(frame, **KEYS), spec),
+    ):
+        with pytest.raises(SpecError, match=r"The term 'x\^2' is too large to compute"):
+            fit()
+
+
 def assert_moments_of_memory(
     found: TableMoments, frame: pd.DataFrame, cluster: str | None, absorb: tuple[str, ...]
 ) -> None:
@@ -110,7 +145,10 @@ def test_what_needs_the_rows_is_refused(connection):
     table = table_of(connection, rows())
     for spec, told in [
         (replace(SPEC, lag=1), "lag=1 needs the rows in memory"),
-        (replace(SPEC, exposures=("x^2",)), "a product or power needs the rows in memory"),
+        (replace(SPEC, weights="z"), "weights='z' needs the rows in memory"),
+        (replace(SPEC, exposures=("x:zz",)), r"no column 'zz' in the table \(in the term 'x:zz'\)"),
+        (replace(SPEC, exposures=("x^2.5",)), r"no column 'x\^2\.5' in the table"),
+        (replace(SPEC, exposures=("x:site",)), "'site' must be numeric to enter a model"),
         (replace(SPEC, vcov="driscoll_kraay"), "vcov='driscoll_kraay' needs the rows"),
         (replace(SPEC, estimator="random"), "estimator='random' needs the rows"),
         (replace(SPEC, absorb=("period",)), r"absorb=\('period',\): in a database unit, or unit"),
