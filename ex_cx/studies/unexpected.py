@@ -73,11 +73,16 @@ def told_of_cell(name: str, text: str, lines: str | Sequence[str]) -> str:
 def hide_messages(notebook: Path) -> None:
     """Take texts that may quote the data out of the errors of an executed notebook, if it exists.
 
-    Of a traceback with an error behind the error only the places stay.
+    Of a traceback with an error behind the error only the places stay. A notebook that was cut off
+    while it was written is removed.
     """
     if _is_wished() or not notebook.is_file():
         return
-    content = json.loads(notebook.read_text(encoding="utf-8"))
+    try:
+        content = json.loads(notebook.read_text(encoding="utf-8"))
+    except ValueError:
+        notebook.unlink()
+        return
     outputs = [o for cell in content["cells"] for o in cell.get("outputs", ())]
     failed = [output for output in outputs if output.get("output_type") == "error"]
     changed = [_hide(output) for output in failed]

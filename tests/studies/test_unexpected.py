@@ -127,3 +127,12 @@ def test_a_command_tells_kind_and_place_and_how_to_see_more(command, tmp_path, m
     assert SECRET in wished
     assert "Traceback (most recent call last)" in wished
     assert "may hold values of your data" in wished
+
+
+def test_a_notebook_that_was_cut_off_in_writing_is_removed(tmp_path):
+    cut, whole = tmp_path / "cut.ipynb", tmp_path / "whole.ipynb"
+    cut.write_bytes(b'{"cells": [{"source": ["\xc3')
+    whole.write_text('{"cells": []}', encoding="utf-8")
+    for notebook in (cut, whole, tmp_path / "none.ipynb"):
+        hide_messages(notebook)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole.ipynb"]
