@@ -114,15 +114,15 @@ def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: 
     from papermill.engines import NBClientEngine, papermill_engines
 
     class StoresOnce(NBClientEngine):
-        """Stores the notebook when it has ended, however, instead of around every cell."""
+        """Stores the notebook itself only if the kernel is lost; else papermill does, at the end."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
-            path, nb_man.output_path = nb_man.output_path, None
             try:
                 super().execute_managed_notebook(nb_man, kernel_name, **options)
-            finally:
-                nb_man.output_path = path
+            except BaseException:
+                nb_man.output_path = str(target)
+                raise
 
     papermill_engines.register(StoresOnce.__name__, StoresOnce)
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # what it says is in the run's log
@@ -133,6 +133,7 @@ def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: 
         engine_name=StoresOnce.__name__,
         kernel_name="python3",
         progress_bar=False,
+        request_save_on_cell_execute=False,
         kernel_manager_class=manager,
         shutdown_kernel="immediate",  # all it wrote is closed, and its last output was received
     )

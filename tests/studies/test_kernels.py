@@ -71,9 +71,21 @@ def test_a_failing_cell_is_told_by_its_own_error(tmp_path):
 
 
 def test_a_dead_kernel_says_how_it_ended(tmp_path):
-    book = write_notebook(tmp_path / "in.ipynb", "a = 1", "import os; os._exit(9)")
+    book = write_notebook(tmp_path / "{in}.ipynb", "a = 1", "print(a)", "import os; os._exit(9)")
     with pytest.raises(RunError, match=r"The kernel died \(exit code 9\); most often the machine"):
-        execute_notebook(book, tmp_path / "out.ipynb", {})
+        execute_notebook(book, tmp_path / "{out}.ipynb", {})
+    assert outputs(tmp_path / "{out}.ipynb")[0] == "1\n"  # what it did until then is kept
+
+
+def test_a_notebook_is_stored_once(tmp_path, monkeypatch):
+    import papermill.execute
+
+    stored = []
+    monkeypatch.setattr(papermill.execute, "write_ipynb", lambda nb, path: stored.append(path))
+    monkeypatch.setattr("papermill.engines.write_ipynb", lambda nb, path: stored.append(path))
+    book = write_notebook(tmp_path / "in.ipynb", "a = 1", "print(a)")
+    execute_notebook(book, tmp_path / "out.ipynb", {})
+    assert stored == [str(tmp_path / "out.ipynb")]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="no sockets in folders there")
