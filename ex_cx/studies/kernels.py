@@ -114,7 +114,7 @@ def _papermill(source: Path, target: Path, parameters: dict[str, Any], manager: 
     from papermill.engines import NBClientEngine, papermill_engines
 
     class StoresOnce(NBClientEngine):
-        """Stores the notebook itself only if the kernel is lost; else papermill does, at the end."""
+        """Stores the notebook only where the kernel is lost; else papermill does, at the end."""
 
         @classmethod
         def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> None:
