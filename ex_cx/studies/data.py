@@ -289,7 +289,7 @@ def _sha256(path: Path) -> str:
 
 
 def _read_stored(path: Path, stored: Mapping[str, Any], parameters: DataParameters) -> Linked:
-    frame = read_table(path, text=(parameters.unit,)).frame
+    frame = pd.read_parquet(path)
     if stored["calendar"]:
         periods = frame[parameters.period].astype(stored["calendar"])
         frame = frame.assign(**{parameters.period: periods})

@@ -30,7 +30,8 @@ INLINE = "module://matplotlib_inline.backend_inline"
 STACK = (
     *("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.csvs"),
     *("pandas.io.formats.string", "pandas.core.methods.to_dict", "pyarrow.parquet"),
-    *("pyarrow.pandas_compat", "pyarrow.vendored.version", "scipy.special", "scipy.optimize"),
+    *("pyarrow.dataset", "pandas.core.arrays.arrow.extension_types", "pyarrow.pandas_compat"),
+    *("pyarrow.vendored.version", "scipy.special", "scipy.optimize"),
     *("scipy.sparse.csgraph", "matplotlib.pyplot", "matplotlib.backends.backend_svg"),
     *("pydantic", "ruamel.yaml", "jinja2", "latex2mathml.converter", "html.parser", "sqlite3"),
     *("IPython.extensions.storemagic", "IPython.core.logger", "ipykernel.kernelapp"),

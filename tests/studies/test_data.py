@@ -57,6 +57,15 @@ def test_what_the_runner_stores_comes_back_whole(study_file, tmp_path):
     assert len(stored.inputs["panel.csv"]["sha256"]) == 64
 
 
+def test_words_that_mean_missing_elsewhere_come_back_as_they_were(study_file, panel_frame):
+    study = study_file(("panel: panel.csv", "panel: panel.csv\n  read: {text: [region]}"))
+    panel_frame["region"] = panel_frame["region"].replace({"North": "NA"})  # North America
+    panel_frame.to_csv(study.with_name("panel.csv"), index=False)
+    stored = store_linked(link_study(load_study(study), study.parent), study.parent)
+    panel = open_data(parameters(panel_path=str(stored.panel), segment="region=NA")).panel
+    assert panel.n_units == 6
+
+
 def test_embedded_data_are_linked_from_their_exports():
     linked = open_data(DataAuditParameters())
     assert linked.panel.n_units == 48
