@@ -212,8 +212,8 @@ def _one_measure(
         return pd.DataFrame({"value": np.bincount(groups, weights=part, minlength=n), "n": size}), 0
     if answers is None:
         per = 100.0 if measure.metric == "occupancy" else measure.per
-        sums = (measure.numerator, measure.denominator)
-        top, bottom = (part * rows[c].to_numpy(float) for c in sums)
+        top = part * _added(rows, measure.added("numerator"))
+        bottom = part * _added(rows, measure.added("denominator"))
         blank = int((np.isnan(top) | np.isnan(bottom)).sum())
         return group_ratio(top, bottom, groups, n, per=per), blank
     blank = int(np.isnan(answers).sum())
@@ -226,6 +226,12 @@ def _one_measure(
     if measure.metric in ("share", "fcr"):
         return group_share(answers, groups, n), blank
     return group_mean(answers, groups, n), blank
+
+
+def _added(rows: pd.DataFrame, signs: Mapping[str, int]) -> np.ndarray:
+    """Columns added up row by row, or taken away; missing where one of them is."""
+    columns = [sign * rows[name].to_numpy(float) for name, sign in signs.items()]
+    return np.sum(columns, axis=0)
 
 
 def _answers(rows: pd.DataFrame, spec: SourceSpec, measure: MeasureSpec) -> np.ndarray:

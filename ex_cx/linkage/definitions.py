@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ex_cx.linkage.confidentiality.withholding import is_distribution
 from ex_cx.linkage.schema import ANSWER_METRICS, MeasureSpec, SourceSpec
 from ex_cx.linkage.wording import counted
 
 __all__ = ["definition"]
+
+
+def _added(signs: Mapping[str, int]) -> str:
+    """Columns as a sum: ('offered' - 'short')."""
+    if not signs:
+        return ""
+    first, *rest = signs.items()
+    begin = f"{'-' if first[1] < 0 else ''}{first[0]!r}"
+    whole = begin + "".join(f" {'+' if sign > 0 else '-'} {name!r}" for name, sign in rest)
+    return f"({whole})" if rest else whole
 
 
 def definition(measure: MeasureSpec, spec: SourceSpec) -> str:
@@ -25,6 +37,7 @@ def definition(measure: MeasureSpec, spec: SourceSpec) -> str:
         f"contacts of {measure.customer!r} without another within {measure.days} days, percent; "
         "contacts whose window reaches past the end of the data are left out"
     )
+    top, bottom = _added(measure.added("numerator")), _added(measure.added("denominator"))
     texts = {
         "nps": "share of answers 9-10 less share of 0-6, points from -100 to 100",
         "effort": f"mean answer, {span}; high means {effort} effort",
@@ -39,9 +52,9 @@ def definition(measure: MeasureSpec, spec: SourceSpec) -> str:
         "percent",
         "retention": f"{amount} at the start of the {spec.frequency} that are still there at the "
         f"end of {counted(measure.window, spec.frequency)}, percent",
-        "occupancy": f"{measure.numerator!r} / {measure.denominator!r}, sums, percent",
-        "aht": f"{measure.numerator!r} / {measure.denominator!r}, sums",
-        "ratio": f"{measure.per:g} x sum of {measure.numerator!r} / sum of {measure.denominator!r}",
+        "occupancy": f"{top} / {bottom}, sums, percent",
+        "aht": f"{top} / {bottom}, sums",
+        "ratio": f"{measure.per:g} x sum of {top} / sum of {bottom}",
         "sum": f"sum of {measure.score!r}",
         "count": "number of rows",
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ex_cx.errors import SchemaError
 from ex_cx.linkage.periods import dates_needed, period_label
 from ex_cx.linkage.schema import ColumnRule, Frequency, MeasureSpec, SourceSpec, TableSchema
@@ -26,27 +28,37 @@ def source_rules(spec: SourceSpec, name: str) -> TableSchema:
             low, high = spec.ranges.get(new, (None, None))
             rules[column] = ColumnRule(name=column, low=low, high=high)
     for weight in filter(None, (each.by for each in spec.combine.values())):
-        rules[weight] = ColumnRule(name=weight, low=0)
+        rule = ColumnRule(name=weight, low=0)
+        rules[weight] = _narrowed(rules.get(weight, rule), rule)
     for measure in spec.measures.values():
         for column, kind in measure.columns().items():
             low, high = _limits(measure, column)
             rule = ColumnRule(name=column, kind=kind, low=low, high=high)
-            if rules.setdefault(column, rule).kind != kind:
+            other = rules.setdefault(column, rule)
+            if other.kind != kind:
                 raise SchemaError(
-                    f"{name!r} uses the column {column!r} as {rules[column].kind} and as {kind}. "
+                    f"{name!r} uses the column {column!r} as {other.kind} and as {kind}. "
                     "Name another column for one of the two."
                 )
+            rules[column] = _narrowed(other, rule)
     for margin in () if spec.weighting is None else spec.weighting.margins:
         rules.setdefault(margin, ColumnRule(name=margin, kind="text"))
     return TableSchema(name=name, columns=tuple(rules.values()))
 
 
+def _narrowed(one: ColumnRule, other: ColumnRule) -> ColumnRule:
+    """What holds to both: two measures of a column may have different ranges."""
+    lows = [rule.low for rule in (one, other) if rule.low is not None]
+    highs = [rule.high for rule in (one, other) if rule.high is not None]
+    return replace(one, low=max(lows, default=None), high=min(highs, default=None))
+
+
 def _limits(measure: MeasureSpec, column: str) -> tuple[float | None, float | None]:
     if measure.metric == "nps":
         return 0, 10
-    if column in (measure.denominator, measure.weight):
+    if column == measure.weight or column in measure.added("denominator"):
         return 0, None
-    if measure.metric in ("occupancy", "aht") and column == measure.numerator:
+    if measure.metric in ("occupancy", "aht") and column in measure.added("numerator"):
         return 0, None
     return measure.low, measure.high
 

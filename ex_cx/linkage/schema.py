@@ -122,7 +122,9 @@ class MeasureSpec:
         who leave for another reason leave the headcount, too).
     start, end, weight, window : dates of an account, what it counts for (such as revenue; none:
         each counts 1), periods it must be kept.
-    numerator, denominator, per : columns summed before dividing, and a factor such as 100.
+    numerator, denominator, per : columns summed before dividing, and a factor such as 100. Several
+        are added up row by row; one with a minus before its name is taken away, such as
+        ("offered", "-short"). A row that lacks one of them is in neither sum.
     split_seed : with it, `<measure>_half1` and `_half2` are added: the measure of two random
         halves of each unit's respondents, which instrument each other (see `split_half`); the
         same seed and file give the same halves.
@@ -151,8 +153,8 @@ class MeasureSpec:
     end: str = ""
     weight: str = ""
     window: int = 1
-    numerator: str = ""
-    denominator: str = ""
+    numerator: str | tuple[str, ...] = ""
+    denominator: str | tuple[str, ...] = ""
     per: float = 1.0
     split_seed: int | None = None
 
@@ -203,17 +205,40 @@ class MeasureSpec:
             raise SchemaError(f"min_share must be above 0 and at most 1; it is {self.min_share:g}.")
         if self.types and not self.exit_type:
             raise SchemaError("'types' lists kinds of exit; state the column 'exit_type', too.")
+        for side in ("numerator", "denominator"):
+            given, signed = getattr(self, side), self.added(side)
+            once = len(signed) == len(_as_tuple(given)) and "" not in signed
+            if given != "" and not (once and 1 in signed.values()):
+                raise SchemaError(
+                    f"{side!r} must name each column once, and at least one without a minus; it is "
+                    f"{list(_as_tuple(given))}."
+                )
         if self.window < 1 or self.days < 1:
             raise SchemaError("'window' and 'days' count periods and days; the least is 1.")
 
+    def added(self, side: Literal["numerator", "denominator"]) -> dict[str, int]:
+        """Columns that are added up on a side of the ratio -> 1, or -1 for those taken away.
+
+        >>> level = MeasureSpec(metric="ratio", numerator="fast", denominator=("calls", "-short"))
+        >>> level.added("denominator")
+        {'calls': 1, 'short': -1}
+        """
+        named = _as_tuple(getattr(self, side))
+        return {name.removeprefix("-"): -1 if name.startswith("-") else 1 for name in named}
+
     def columns(self) -> dict[str, Kind]:
         """Columns that the measure reads -> "number", "text" or "date"."""
-        sums = (self.numerator, self.denominator, self.weight, *self.items)
+        ratio = (*self.added("numerator"), *self.added("denominator"))
+        sums = (*ratio, self.weight, *self.items)
         wanted: dict[str, Kind] = dict.fromkeys(sums, "number")
         wanted |= dict.fromkeys((self.hire, self.exit, self.start, self.end), "date")
         wanted |= dict.fromkeys((self.exit_type, self.customer), "text")
         wanted[self.score] = "text" if self.metric in ("share", "fcr") else "number"
         return {name: kind for name, kind in wanted.items() if name}
+
+
+def _as_tuple(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) and names else tuple(names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

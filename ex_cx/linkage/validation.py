@@ -6,7 +6,7 @@ import dataclasses
 import json
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -21,6 +21,8 @@ Location = tuple[str | int, ...]
 """Keys and list positions from the top of the values down to one of them."""
 Complaint = tuple[Location, str]
 """Where in the values, and what is wrong there."""
+_TEXTS = "tuple[str, ...]"
+"""What pydantic puts into a location where text or a list of texts is wanted."""
 
 
 class Strict(BaseModel):
@@ -47,9 +49,22 @@ def check(kind: type[T], values: object) -> tuple[T | None, list[Complaint]]:
     try:
         return TypeAdapter(kind).validate_json(json.dumps(values), strict=True), []
     except ValidationError as error:
-        return None, [_complaint(kind, detail) for detail in error.errors(include_url=False)]
+        found = [_complaint(kind, detail) for detail in error.errors(include_url=False)]
+        return None, list(_of_texts(found))
     except ExCxError as error:
         return None, [(_raised_at(kind, values, ()), str(error))]
+
+
+def _of_texts(complaints: Sequence[Complaint]) -> Iterator[Complaint]:
+    """Where text or a list of texts is wanted, one complaint in place of one for each of both."""
+    lists = {location[: location.index(_TEXTS)] for location, _ in complaints if _TEXTS in location}
+    for location, words in complaints:
+        if _TEXTS in location:
+            at = location.index(_TEXTS)
+            words = words.replace("must be a list;", "must be text or a list of texts;")
+            yield (*location[:at], *location[at + 1 :]), words
+        elif not (location and location[-1] == "str" and location[:-1] in lists):
+            yield location, words
 
 
 def _raised_at(kind: Any, values: Any, location: Location) -> Location:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from ruamel.yaml import YAML
 
 from ex_cx.estimation.conventions import Vcov
 from ex_cx.linkage.linkspec import DeriveSpec, LinkSpec, WhereSpec
 from ex_cx.linkage.schema import Frequency, MeasureSpec, Metric, ReadSpec, SourceSpec
+from ex_cx.linkage.validation import check
 from ex_cx.linkage.weightspec import WeightingSpec
 from ex_cx.models.spec import Estimator
 from ex_cx.studies.checking import check_study
@@ -45,13 +47,23 @@ def write_exports(folder: Path) -> None:
 
 
 def test_the_example_checks_as_printed(tmp_path):
-    (example,) = blocks("yaml")
+    example, _ = blocks("yaml")
     (tmp_path / "store_mood.yaml").write_text(example)
     write_exports(tmp_path)
     lines = list(check_study(tmp_path / "store_mood.yaml"))
     assert "panel 6 units x 6 periods (2024-01 to 2024-06), 36 rows" in lines
     assert lines[-1] == "store_mood.yaml is good: 7 runs."
     assert "run   panel_regression--cx_complaints_pct--city-leeds--lag-1" in lines
+
+
+def test_the_measures_of_several_columns_are_measures():
+    _, measures = blocks("yaml")
+    found = YAML(typ="safe").load(measures)
+    assert len(found) == 7
+    for name, given in found.items():
+        measure, complaints = check(MeasureSpec, given)
+        assert not complaints, name
+        assert measure.added("numerator")
 
 
 @pytest.mark.parametrize(

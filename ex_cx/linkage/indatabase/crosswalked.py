@@ -201,7 +201,7 @@ def _parts_of(kept: Any, columns: Columns, spec: SourceSpec) -> Any:
     added = {
         column
         for measure in spec.measures.values()
-        for column in (measure.score, measure.numerator, measure.denominator)
+        for column in (measure.score, *measure.added("numerator"), *measure.added("denominator"))
         if column
     }
     names = sorted(columns.name(column) for column in added)

@@ -6,6 +6,9 @@ Each measure asks the database for what is sufficient for it; `group_values` the
 
 from __future__ import annotations
 
+import functools
+import itertools
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -153,19 +156,26 @@ def _parts(rows: Any, columns: Columns, measure: MeasureSpec, middle: float) -> 
 
 def _ratio_parts(rows: Any, columns: Columns, measure: MeasureSpec) -> dict[str, Any]:
     """Sums over the rows that have both; no row is asked about a number that is never missing."""
-    names = [name or "" for name in (measure.numerator, measure.denominator)]
-    top, bottom = (rows[columns.name(name)] for name in names)
+    sides = [measure.added("numerator"), measure.added("denominator")]
     gaps = [
-        column.notnull()
-        for name, column in zip(names, (top, bottom), strict=True)
+        rows[columns.name(name)].notnull()
+        for name in dict.fromkeys(itertools.chain(*sides))
         if not (name in columns.numbers and columns.numbers[name].complete)
     ]
-    both = gaps[0] & gaps[1] if len(gaps) == 2 else gaps[0] if gaps else None
+    both = functools.reduce(operator.and_, gaps) if gaps else None
+    top, bottom = (
+        functools.reduce(operator.add, (_signed(rows[columns.name(n)], s) for n, s in side.items()))
+        for side in sides
+    )
     return {
         "n": rows.count(where=both),
         "top": top.sum(where=both),
         "bottom": bottom.sum(where=both),
     }
+
+
+def _signed(column: Any, sign: int) -> Any:
+    return column if sign > 0 else -column
 
 
 def _answer(columns: Columns, measure: MeasureSpec) -> Any:
