@@ -88,7 +88,7 @@ def period_position(text: str | int, frequency: Frequency, *, what: str) -> int:
     except (ValueError, SchemaError) as error:
         example = {"month": "2024-03", "quarter": "2024Q1", "year": "2024", "integer": "7"}
         raise SchemaError(
-            f"{what} is {str(text)!r}, which is not a {frequency}. Write it like "
+            f"{what} is {str(text)!r}, which is no {frequency}. Write it like "
             f"{example.get(frequency, '2024-03-31')!r}."
         ) from error
 

@@ -166,6 +166,21 @@ def test_ready_columns_are_fetched(opened):
     assert_same(*both(rows.assign(m=pd.to_datetime(rows["m"])), spec, opened))
 
 
+@pytest.mark.parametrize(
+    "what", [{"columns": {"x": "n"}}, {"measures": {"x": MeasureSpec(metric="mean", score="d")}}]
+)
+def test_dates_that_no_calendar_has_are_told_where_numbers_belong(what):
+    con = ibis.duckdb.connect()
+    con.raw_sql(
+        "create table far as select 'A' u, 2024 y, 1.0 n, date '290000-01-01 (BC)' d "
+        "union all select 'A', 2025, 2.0, date '9999-12-31'"
+    )
+    period = "d" if "columns" in what else "y"
+    spec = SourceSpec(path="x", unit="u", period=period, frequency="year", **what)
+    with pytest.raises(SchemaError, match=r"'d': 2 of 2 values are not numbers"):
+        measure_source(con.table("far"), spec, "s")
+
+
 # -- errors ---------------------------------------------------------------------------------------
 
 

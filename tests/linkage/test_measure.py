@@ -333,7 +333,7 @@ def test_people_need_a_window():
     with pytest.raises(SchemaError) as caught:
         measure_source(people(), hris(first="January", last="2024-02"), "hris")
     assert str(caught.value) == (
-        "`first` of 'hris' is 'January', which is not a month. Write it like '2024-03'."
+        "`first` of 'hris' is 'January', which is no month. Write it like '2024-03'."
     )
     with pytest.raises(SchemaError) as caught:
         measure_source(people(), hris(first="2024-03", last="2024-02"), "hris")

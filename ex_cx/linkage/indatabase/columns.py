@@ -16,7 +16,6 @@ import pandas as pd
 
 from ex_cx.errors import SchemaError, nearest, some
 from ex_cx.linkage.check import REMEDY, limits, limits_in_words
-from ex_cx.linkage.parsing import is_text
 from ex_cx.linkage.schema import ColumnRule, Frequency, SourceSpec, TableSchema
 from ex_cx.linkage.wording import counted, written_like
 
@@ -24,7 +23,6 @@ __all__ = ["Columns", "Numbers", "position_of", "seconds_of", "typed_columns"]
 
 _SHOWN = 200
 """Different wrong values whose forms are told."""
-"""Wrong values that are fetched for a message, which shows three."""
 _FEW = 10_000
 """A text column of fewer different values is looked at for padding and blanks beforehand."""
 
@@ -117,20 +115,24 @@ class Columns:
 
     def _line(self, name: str, count: int, n: int, test: Any) -> str:
         at, what = name.split(":", 1)
-        raw = f"r{at}"
-        wrong = self.rows.filter(test)[[raw]].distinct().order_by(raw)
-        shown = wrong.limit(_SHOWN).to_pandas()[raw]
-        forms = f" (written like {written_like(shown)})" if is_text(shown) else ""
+        raw, forms = f"r{at}", ""
+        if self.rows[raw].type().is_string():
+            wrong = self.rows.filter(test)[[raw]].distinct().order_by(raw)
+            forms = f" (written like {written_like(wrong.limit(_SHOWN).to_pandas()[raw])})"
         column = self.schema.columns[int(at)].name
         remedy = REMEDY.get(what, "Correct them, or state the range that is right.")
         return f"{column!r}: {count:,} of {n:,} values {what}{forms}. {remedy}"
 
     def fetched(self) -> pd.DataFrame:
-        """The columns in memory, under their own names: text and dates typed, numbers as stored."""
-        taken = {
-            rule.name: self.rows[f"{'r' if rule.kind == 'number' else 'v'}{at}"]
-            for at, rule in enumerate(self.schema.columns)
-        }
+        """The columns in memory, under their own names: text and dates typed, numbers as stored.
+
+        Dates in place of numbers come as text: a database has some that no calendar here has.
+        """
+        taken = {}
+        for at, rule in enumerate(self.schema.columns):
+            raw = self.rows[f"r{at}"]
+            stored = raw.cast("string") if raw.type().is_temporal() else raw
+            taken[rule.name] = stored if rule.kind == "number" else self.rows[f"v{at}"]
         return self.rows.select(**taken).to_pandas()
 
 
