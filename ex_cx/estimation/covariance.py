@@ -14,7 +14,15 @@ from ex_cx.estimation.instruments import TwoStage
 from ex_cx.estimation.moments import ClusterMoments
 from ex_cx.estimation.reduced_bias import bias_reduced
 
-__all__ = ["Covariance", "Rows", "bartlett", "covariance", "named_after", "row_scores"]
+__all__ = [
+    "Covariance",
+    "Rows",
+    "bartlett",
+    "covariance",
+    "named_after",
+    "refuse_vanishing",
+    "row_scores",
+]
 
 VANISHED = 1e-16
 """A clustered variance below this share of the unadjusted one is round-off."""
@@ -128,7 +136,7 @@ def covariance(
         groups = f"{sizes.n_clusters} clusters"
         if kind == "cluster_two_way":
             groups += f" and {sizes.n_periods} periods"
-        _refuse_vanishing(vcov, equation, sizes.n, groups)
+        refuse_vanishing(vcov, equation.bread, equation.rss, sizes.n, groups)
     return Covariance(vcov, df_t, f"{lags}{text}{named_after(kind, match)}", warning)
 
 
@@ -140,10 +148,15 @@ def named_after(kind: Vcov, match: Match) -> str:
     return f" (as {names.get(match, match)})"
 
 
-def _refuse_vanishing(vcov: np.ndarray, equation: Equation, n: int, groups: str) -> None:
-    """Scores that cancel within each of few clusters (two units, both effects) leave round-off."""
-    vanished = np.diag(vcov) <= VANISHED * equation.rss / n * np.diag(equation.bread)
-    if vanished.any() and equation.rss > 0:
+def refuse_vanishing(vcov: np.ndarray, bread: np.ndarray, rss: float, n: int, groups: str) -> None:
+    """Scores that cancel within each of few clusters (two units, both effects) leave round-off.
+
+    Raises
+    ------
+    InferenceError : a clustered variance that is round-off beside the unadjusted one.
+    """
+    vanished = np.diag(vcov) <= VANISHED * rss / n * np.diag(bread)
+    if vanished.any() and rss > 0:
         raise InferenceError(
             f"The clustered errors of {int(vanished.sum())} of {len(vcov)} coefficients vanish: "
             f"with {groups} the scores cancel, so that they say nothing. Use more clusters, absorb "
@@ -159,7 +172,7 @@ def _bias_reduced(moments: ClusterMoments, equation: Equation, regressors: list[
             "choose vcov='robust' and say why rows are independent."
         )
     vcov, df = bias_reduced(moments, equation, regressors)
-    _refuse_vanishing(vcov, equation, moments.rows.n_obs, f"{g} clusters")
+    refuse_vanishing(vcov, equation.bread, equation.rss, moments.rows.n_obs, f"{g} clusters")
     text = (
         "CR2: residuals corrected for the leverage of their cluster, all effects absorbed, no "
         "factor; t on Satterthwaite's degrees of freedom of each term (as clubSandwich)"

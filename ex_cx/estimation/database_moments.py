@@ -7,17 +7,17 @@ nothing row by row comes back. Expressed once in Ibis, on float64.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import mul
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import InferenceError, SpecError, nearest, some
-from ex_cx.estimation.design import term_parts
+from ex_cx.errors import InferenceError, SpecError
+from ex_cx.estimation.database_rows import TableKeys, table_rows
+from ex_cx.estimation.design import DesignTerm
+from ex_cx.linkage.indatabase.failures import asking
 
 __all__ = ["TableMoments", "compress_table"]
 
@@ -30,9 +30,10 @@ class TableMoments:
     ----------
     columns : names of the k columns; their order is that of every cross-product.
     clusters : shape (G,), labels, sorted. periods : shape (T,), those observed, sorted.
-    cross : shape (G, k, k), sums of products net of unit means.
+    cross : shape (G, k, k), sums of products net of unit means; weighted, as all that follows.
     sums : shape (G, T, k), sums by period net of unit means; T is 0 without period effects.
-    overlap : shape (G, T, T), cross-products of the period dummies net of unit means.
+    overlap : shape (G, T, T), cross-products of the period dummies net of unit means: for a unit of
+        period weights m, diag(m) - m m' / sum(m).
     centre : shape (k,), taken from the columns before all else.
     before : shape (k,), sums of squares about the mean before anything was absorbed.
     n_obs, n_units, n_periods : rows, units and periods used.
@@ -106,7 +107,10 @@ class TableMoments:
             return out
         sums = np.einsum("dg,gtk->dtk", counts, self.sums, optimize=True)
         overlap = np.einsum("dg,gst->dst", counts, self.overlap, optimize=True)
-        inverse = np.linalg.pinv(overlap, rcond=1e-10, hermitian=True)
+        diagonal = np.diagonal(overlap, axis1=1, axis2=2)
+        scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        outer = scale[:, :, None] * scale[:, None, :]  # a period of little weight counts as one
+        inverse = np.linalg.pinv(overlap / outer, rcond=1e-10, hermitian=True) / outer
         return out - np.swapaxes(sums, 1, 2) @ inverse @ sums
 
     def leave_one_out(self) -> np.ndarray:
@@ -118,11 +122,12 @@ class TableMoments:
 
 def compress_table(
     table: Any,
-    columns: Sequence[str],
+    columns: Sequence[str | DesignTerm],
     *,
     unit: str,
     period: str,
     cluster: str | None = None,
+    weights: str | None = None,
     absorb: Sequence[str] = ("unit", "period"),
 ) -> TableMoments:
     """Compress a table in a database to the moments of its clusters.
@@ -130,165 +135,74 @@ def compress_table(
     Parameters
     ----------
     table : an Ibis table with one row per unit and period.
-    columns : terms (a column of numbers, `a:b`, `a^2`); the outcome and all else that an equation
-        may hold. Rows that lack one, or are the only one of an absorbed unit or period, are left
-        out and counted.
+    columns : terms (a column of numbers, `a:b`, `a^2`), or a `DesignTerm` with a lag; the outcome
+        and all else that an equation may hold. Rows that lack one, or are the only one of an
+        absorbed unit or period, are left out and counted.
     unit, period, cluster : columns; clusters (default: the units) hold whole units.
+    weights : column, of which only the ratios matter; rows where it is missing or zero are left out
+        and counted.
     absorb : unit, or unit and period.
 
     Raises
     ------
-    SpecError : a column that does not exist or holds no numbers, infinite values, repeated unit
-        and period, a unit in several clusters, no usable row, other effects to absorb.
+    SpecError : no Ibis table; a column that does not exist or holds no numbers, infinite values,
+        negative weights, repeated unit and period, a unit in several clusters, no usable row, other
+        effects to absorb.
+    PanelError : a lag of periods that are on no calendar.
+    SourceError : the database failed; its own message, which may quote values, is not passed on.
 
     Notes
     -----
     All clusters' overlaps take 8 G T^2 bytes here: with very many clusters and periods, choose a
     coarser cluster.
     """
+    import ibis
+
+    if not isinstance(table, ibis.Table):
+        raise SpecError(
+            f"An Ibis table is needed, not a {type(table).__name__}. Open one by `open_table`, or "
+            "put rows in memory into a Panel and use `fit_panel`."
+        )
     if tuple(absorb) not in (("unit",), ("unit", "period")):
         raise SpecError(f"absorb={tuple(absorb)!r}: in a database unit, or unit and period, only.")
-    group = cluster or unit
-    parts = [part for term in columns for part in term_parts(term, table.columns, "table")]
-    _check_columns(table, [unit, period, group], parts)
-    rows, counts = _complete(table, columns, unit, period, group, absorb)
-    rows, centre, squares = _centred(rows, len(columns))
-    return _grouped(rows, tuple(columns), (centre, squares), "period" in absorb, counts)
+    terms = [DesignTerm(term) if isinstance(term, str) else term for term in columns]
+    keys = TableKeys(unit=unit, period=period, cluster=cluster or unit, weights=weights)
+    with asking("the table"):
+        rows, counts = table_rows(table, terms, keys, absorb)
+        rows, centre, squares = _centred(rows, len(terms))
+        names = tuple(term.label for term in terms)
+        return _grouped(rows, names, (centre, squares), "period" in absorb, counts)
 
 
-def _check_columns(table: Any, wanted: Sequence[str], numbers: Sequence[str]) -> None:
-    for name in wanted:
-        if name not in table.columns:
-            raise SpecError(
-                f"There is no column {name!r} in the table.{nearest(name, table.columns)} It has "
-                f"{len(table.columns)}: {some(table.columns, 12)}."
-            )
-    for name in numbers:
-        kind = table[name].type()
-        if not kind.is_numeric():
-            raise SpecError(
-                f"Column {name!r} must be numeric to enter a model; the database holds {kind}. "
-                "Convert it there, or leave it out."
-            )
+def _mass(rows: Any) -> Any:
+    """Sum of the weights; rows, where there are none."""
+    return rows["w_"].sum() if "w_" in rows.columns else rows.count().cast("float64")
 
 
-def _complete(
-    table: Any,
-    columns: Sequence[str],
-    unit: str,
-    period: str,
-    group: str,
-    absorb: Sequence[str],
-) -> tuple[Any, dict[str, Any]]:
-    """Rows without missing values and singletons, kept in the database, and what became of all."""
-    import ibis
-
-    terms = [term_parts(term, table.columns, "table") for term in columns]
-    parts = list(dict.fromkeys(part for term in terms for part in term))
-    numbers = {part: _number(table[part]) for part in parts}
-    values = {
-        f"x{i}": reduce(mul, [numbers[part] for part in term]) for i, term in enumerate(terms)
-    }
-    sources = {f"part{i}_": numbers[part] for i, part in enumerate(parts)}
-    keys = {"unit_": table[unit], "period_": table[period], "cluster_": table[group]}
-    rows = table.select(**keys, **values, **sources)
-    passed, whole = [], ibis.literal(True)
-    for name in values:
-        whole = whole & rows[name].notnull()
-        passed.append(whole.fill_null(False).sum())
-    keyless = rows["unit_"].isnull() | rows["period_"].isnull() | rows["cluster_"].isnull()
-    wanted = {f"infinite{i}_": rows[name].isinf().sum() for i, name in enumerate(sources)}
-    wanted |= {f"large{i}_": rows[name].isinf().sum() for i, name in enumerate(values)}
-    wanted |= {f"passed{i}_": count for i, count in enumerate(passed)}
-    found = rows.aggregate(n_=rows.count(), keyless_=keyless.sum(), **wanted).to_pandas()
-    different = int(rows.select("unit_", "period_").distinct().count().execute())
-    facts = {name: 0 if pd.isna(value) else int(value) for name, value in found.iloc[0].items()}
-    facts["different_"] = different
-    _refuse(facts, parts, unit, period, group)
-    for i, term in enumerate(columns):
-        if facts[f"large{i}_"] > 0:
-            raise SpecError(f"The term {term!r} is too large to compute: rescale its columns.")
-    left, lost = facts["n_"], {}
-    for i, name in enumerate(columns):
-        if facts[f"passed{i}_"] < left:
-            lost[f"missing {name}"] = left - facts[f"passed{i}_"]
-        left = facts[f"passed{i}_"]
-    rows = rows.filter(whole).select(*keys, *values).cache()
-    rows, alone = _without_singletons(rows, [f"{effect}_" for effect in absorb])
-    lost |= alone
-    counts = {"rows_in": facts["n_"], "lost": lost}
-    if not left - sum(alone.values()):
-        reasons = "; ".join(f"{count} {reason}" for reason, count in lost.items())
-        raise SpecError(f"None of the {counts['rows_in']} rows can be used ({reasons}).")
-    return rows, counts
-
-
-def _number(column: Any) -> Any:
-    """As a 64-bit float, NaN missing."""
-    import ibis
-
-    value = column.cast("float64")
-    return (
-        value.isnan().ifelse(ibis.null("float64"), value) if column.type().is_floating() else value
-    )
-
-
-def _refuse(
-    facts: Mapping[Any, int], columns: Sequence[str], unit: str, period: str, group: str
-) -> None:
-    n = facts["n_"]
-    if n == 0:
-        raise SpecError("The table has no rows.")
-    if facts["keyless_"] > 0:
-        raise SpecError(
-            f"{facts['keyless_']} of {n} rows have no value in {unit!r}, {period!r} or "
-            f"{group!r}. Fill or drop them."
-        )
-    if facts["different_"] < n:
-        raise SpecError(
-            f"{n - facts['different_']} of {n} rows repeat a {unit} and {period} already "
-            "there. Aggregate them, or add what tells them apart to the unit."
-        )
-    for i, name in enumerate(columns):
-        if facts[f"infinite{i}_"] > 0:
-            raise SpecError(
-                f"{facts[f'infinite{i}_']} of {n} values of {name!r} are infinite. Find what "
-                "was divided by zero, and set these to missing or correct them."
-            )
-
-
-def _without_singletons(rows: Any, effects: Sequence[str]) -> tuple[Any, dict[str, int]]:
-    """Rows that are the only one of a level left out, again and again until none is."""
-    lost: dict[str, int] = {}
-    while True:
-        single = {effect: _single(rows, effect) for effect in effects}
-        if not any(single.values()):
-            return rows, lost
-        for effect in [effect for effect, count in single.items() if count]:
-            reason = f"only row of its {effect.removesuffix('_')}"
-            lost[reason] = lost.get(reason, 0) + _single(rows, effect)
-            sizes = rows.group_by(effect).aggregate(size_=rows.count())
-            rows = rows.semi_join(sizes.filter(sizes["size_"] > 1), effect).cache()
-
-
-def _single(rows: Any, effect: str) -> int:
-    sizes = rows.group_by(effect).aggregate(size_=rows.count())
-    return int(sizes.filter(sizes["size_"] == 1).count().execute())
+def _weighted(rows: Any, value: Any) -> Any:
+    return value * rows["w_"] if "w_" in rows.columns else value
 
 
 def _centred(rows: Any, k: int) -> tuple[Any, np.ndarray, np.ndarray]:
-    """Columns net of their means and of their unit means; the means, and sums of squares about."""
+    """Columns net of their means and of their unit means; the means, and sums of squares about.
+
+    Those that are rounding are 0, as in `ClusterMoments`.
+    """
     names = [f"x{i}" for i in range(k)]
     means = rows.aggregate(**{name: rows[name].mean() for name in names}).to_pandas().iloc[0]
     centre = means[names].to_numpy(dtype=float)
     rows = rows.mutate(**{name: rows[name] - at for name, at in zip(names, centre, strict=True)})
-    squares = {name: (rows[name] * rows[name]).sum() for name in names}
-    before = rows.aggregate(**squares).to_pandas().iloc[0][names].to_numpy(dtype=float)
-    own = {f"u{i}": rows[name].mean() for i, name in enumerate(names)}
-    units = rows.group_by("unit_").aggregate(size_=rows.count(), **own)
+    squares = {name: _weighted(rows, rows[name] * rows[name]).sum() for name in names}
+    found = rows.aggregate(mass_=_mass(rows), **squares).to_pandas().iloc[0]
+    before = found[names].to_numpy(dtype=float)
+    rounding = float(found["mass_"]) * (8 * np.finfo(float).eps * centre) ** 2
+    before = np.where(before > rounding, before, 0.0)
+    own = {f"u{i}": _weighted(rows, rows[x]).sum() / _mass(rows) for i, x in enumerate(names)}
+    units = rows.group_by("unit_").aggregate(mass_=_mass(rows), **own)
     joined = rows.join(units, "unit_")
     net = {name: joined[name] - joined[f"u{i}"] for i, name in enumerate(names)}
-    kept = joined.select("unit_", "period_", "cluster_", "size_", **net)
+    weight = [name for name in rows.columns if name == "w_"]
+    kept = joined.select("unit_", "period_", "cluster_", "mass_", *weight, **net)
     return kept.cache(), centre, before
 
 
@@ -298,7 +212,7 @@ def _grouped(
     """The three groupings: products by cluster, sums by cluster and period, pairs of periods."""
     k = len(columns)
     upper = list(zip(*np.triu_indices(k), strict=True))
-    products = {f"p{i}_{j}": (rows[f"x{i}"] * rows[f"x{j}"]).sum() for i, j in upper}
+    products = {f"p{i}_{j}": _weighted(rows, rows[f"x{i}"] * rows[f"x{j}"]).sum() for i, j in upper}
     units = {"units_": rows["unit_"].nunique(), "n_": rows.count()}
     by_cluster = rows.group_by("cluster_").aggregate(**units, **products).to_pandas()
     by_cluster = by_cluster.sort_values("cluster_", ignore_index=True)
@@ -335,17 +249,20 @@ def _no_periods(g: int, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _by_period(rows: Any, clusters: pd.Index, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Periods, sums by cluster and period, and the overlap of periods within each cluster."""
-    wanted = {f"s{i}": rows[f"x{i}"].sum() for i in range(k)}
-    found = rows.group_by("cluster_", "period_").aggregate(n_=rows.count(), **wanted).to_pandas()
+    import ibis
+
+    wanted = {f"s{i}": _weighted(rows, rows[f"x{i}"]).sum() for i in range(k)}
+    found = rows.group_by("cluster_", "period_").aggregate(mass_=_mass(rows), **wanted).to_pandas()
     periods = pd.Index(found["period_"].unique()).sort_values()
     g, t = len(clusters), len(periods)
     at = clusters.get_indexer(found["cluster_"]), periods.get_indexer(found["period_"])
     sums, overlap = np.zeros((g, t, k)), np.zeros((g, t, t))
     sums[at] = found[[f"s{i}" for i in range(k)]].to_numpy(dtype=float)
-    overlap[(*at, at[1])] = found["n_"].to_numpy(dtype=float)
-    left = rows.select("unit_", "cluster_", "size_", s_=rows["period_"])
-    pairs = left.join(rows.select("unit_", t_=rows["period_"]), "unit_")
-    share = (1.0 / pairs["size_"].cast("float64")).sum()
+    overlap[(*at, at[1])] = found["mass_"].to_numpy(dtype=float)
+    own = _weighted(rows, ibis.literal(1.0))
+    left = rows.select("unit_", "cluster_", "mass_", s_=rows["period_"], first_=own)
+    pairs = left.join(rows.select("unit_", t_=rows["period_"], second_=own), "unit_")
+    share = (pairs["first_"] * pairs["second_"] / pairs["mass_"]).sum()
     both = pairs.group_by("cluster_", "s_", "t_").aggregate(share_=share).to_pandas()
     first, second = periods.get_indexer(both["s_"]), periods.get_indexer(both["t_"])
     overlap[clusters.get_indexer(both["cluster_"]), first, second] -= both["share_"].to_numpy()

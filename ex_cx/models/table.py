@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from ex_cx.errors import SpecError
-from ex_cx.estimation.conventions import Sizes, small_sample
-from ex_cx.estimation.covariance import named_after
+from ex_cx.estimation.conventions import Sizes, check_match, small_sample
+from ex_cx.estimation.covariance import named_after, refuse_vanishing
 from ex_cx.estimation.database_moments import TableMoments, compress_table
+from ex_cx.estimation.design import DesignTerm
 from ex_cx.estimation.equation import ILL_CONDITIONED
 from ex_cx.estimation.inference import check_rank, jackknife_vcov, sandwich, solve_equation
 from ex_cx.models.regress import PanelResult
-from ex_cx.models.spec import PanelSpec, convention_in_words
+from ex_cx.models.spec import PanelSpec, convention_in_words, term_names
 
 __all__ = ["fit_table"]
 
@@ -27,7 +28,7 @@ def fit_table(
     ----------
     table : an Ibis table with one row per unit and period.
     spec : estimator within; unit, or unit and period effects; errors cluster, jackknife or
-        unadjusted; terms as in `fit_panel` (a column, `a:b`, `a^2`), without lags and weights.
+        unadjusted; terms, lag (by calendar: a gap is missing) and weights as in `fit_panel`.
     unit, period, cluster : columns; `spec.cluster` goes first.
 
     Returns
@@ -37,18 +38,12 @@ def fit_table(
     Raises
     ------
     SpecError : what a database cannot do, or a table that is no panel.
+    PanelError : a lag of periods that are on no calendar.
     RankError : a coefficient that is not identified.
+    SourceError : the database failed; its own message, which may quote values, is not passed on.
     """
-    _check(spec)
-    terms = (*spec.exposures, *spec.controls)
-    moments = compress_table(
-        table,
-        (spec.outcome, *terms),
-        unit=unit,
-        period=period,
-        cluster=spec.cluster or cluster,
-        absorb=spec.absorb,
-    )
+    moments = _moments(table, spec, unit, period, cluster)
+    terms = tuple(term_names(spec))
     total, own = moments.total(), list(range(1, 1 + len(terms)))
     normal = total[np.ix_(own, own)]
     condition = check_rank(normal, moments.before[own], list(terms), spec.absorb)
@@ -80,11 +75,26 @@ def fit_table(
     )
 
 
+def _moments(
+    table: Any, spec: PanelSpec, unit: str, period: str, cluster: str | None
+) -> TableMoments:
+    """Moments of the outcome, the exposures at their lag, and the controls."""
+    _check(spec)
+    exposures = [DesignTerm(term, spec.lag) for term in spec.exposures]
+    return compress_table(
+        table,
+        (spec.outcome, *exposures, *spec.controls),
+        unit=unit,
+        period=period,
+        cluster=spec.cluster or cluster,
+        weights=spec.weights,
+        absorb=spec.absorb,
+    )
+
+
 def _check(spec: PanelSpec) -> None:
     found = {
         f"estimator={spec.estimator!r}": spec.estimator != "within",
-        f"lag={spec.lag}": spec.lag != 0,
-        f"weights={spec.weights!r}": spec.weights is not None,
         "instruments": bool(spec.instruments),
         f"vcov={spec.vcov!r}": spec.vcov not in ("cluster", "jackknife", "unadjusted"),
     }
@@ -92,9 +102,12 @@ def _check(spec: PanelSpec) -> None:
     if refused:
         raise SpecError(
             f"{refused[0]} needs the rows in memory: a table in a database is fitted with unit "
-            "(and period) effects, columns, products and powers, and errors cluster, jackknife or "
-            "unadjusted. Put a lag into a view, or read the rows into a Panel."
+            "(and period) effects and errors cluster, jackknife or unadjusted. Read the rows "
+            "into a Panel."
         )
+    if isinstance(spec.lag, bool) or not isinstance(spec.lag, int | np.integer):
+        raise SpecError(f"lag={spec.lag!r} is not a whole number of periods, such as 1.")
+    check_match(spec.match, spec.vcov, spec.estimator, absorbs_unit=True)
 
 
 def _covariance(
@@ -126,4 +139,7 @@ def _covariance(
         n_periods=0,
     )
     factor, df_t, text = small_sample(spec.vcov, spec.match, sizes)
+    if spec.vcov == "cluster":
+        rss = float(contrast @ total @ contrast)
+        refuse_vanishing(factor * meat, bread, rss, sizes.n, f"{g} clusters")
     return factor * meat, np.min(df_t).item(), f"{text}{named_after(spec.vcov, spec.match)}"
