@@ -217,10 +217,10 @@ def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None =
         disagree, or a source that has no unit, or no period, in common with the others.
     """
     _check_compatible(sources)
-    sources, release = protect_sources(sources), None
-    hidden: frozenset[tuple[str, str, str]] = frozenset()
+    (sources, hidden), release = protect_sources(sources), None
     if asked is not None:
-        sources, release, hidden = protect_release(sources, asked)
+        sources, release, more = protect_release(sources, asked)
+        hidden |= more
     keys = _all_keys(sources)
     _check_overlap(sources, keys)
     linked = np.all([rows >= 0 for rows in keys.rows], axis=0)

@@ -297,7 +297,7 @@ def unprotected(company) -> Path:
             lambda values, *_: (values, {"suppressed": 0, "shares_suppressed": 0}),
         )
         patch.setattr(measure, "withhold", lambda frame, *_: (frame, {}))
-        patch.setattr(link, "protect_sources", list)
+        patch.setattr(link, "protect_sources", lambda found: (list(found), frozenset()))
         compared = link.protect_release
         patch.setattr(
             link, "protect_release", lambda all_, asked: (all_, *compared(all_, asked)[1:])

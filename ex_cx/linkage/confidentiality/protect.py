@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
 
-import numpy as np
 import pandas as pd
 
 from ex_cx.errors import LinkError
@@ -23,6 +21,7 @@ from ex_cx.linkage.confidentiality.releases import (
     replanned,
     table_key,
 )
+from ex_cx.linkage.confidentiality.together import apart, check_together, hidden_totals
 from ex_cx.linkage.confidentiality.withholding import (
     CellTable,
     Plan,
@@ -34,8 +33,6 @@ from ex_cx.linkage.confidentiality.withholding import (
     withhold,
 )
 from ex_cx.linkage.measure import MeasuredSource
-from ex_cx.linkage.periods import period_label
-from ex_cx.linkage.schema import Frequency
 
 __all__ = ["ReleaseAsked", "protect_release", "protect_sources"]
 
@@ -55,14 +52,25 @@ class ReleaseAsked:
     made: str = ""
 
 
-def protect_sources(sources: Sequence[MeasuredSource]) -> list[MeasuredSource]:
+def protect_sources(
+    sources: Sequence[MeasuredSource],
+) -> tuple[list[MeasuredSource], frozenset[tuple[str, str, str]]]:
     """The sources without the values that follow from totals of any group that one of them knows.
 
     A source by itself withholds for the groups of its own attributes; linked, the site of a team
-    may stand in another file. What is withheld further is counted under `withheld_for_others`.
+    may stand in another file. Of two measures of the same answers, by nearly the same people, the
+    second is withheld where less the first it would tell of few. What is withheld further is
+    counted under `withheld_for_others`. Also source, measure and period whose total is withheld.
+
+    Raises
+    ------
+    LinkError : a source shows, unprotected, the answers that another one of its file protects.
     """
+    check_together(sources)
     groups = _all_groups(sources)
-    return [_protected(source, groups) for source in sources]
+    found = [_protected(source, groups) for source in sources]
+    each = [_apart(source, found[:at], groups) for at, source in enumerate(found)]
+    return [source for source, _ in each], frozenset().union(*(hidden for _, hidden in each))
 
 
 def protect_release(
@@ -93,7 +101,10 @@ def protect_release(
         _refuse(draft, [kept[at] for at in not_planned(draft.cells, past)])
         plan = replanned(asked.past.key, draft.cells, draft.layout, draft.plan, past)
         plans.setdefault(draft.source, {})[draft.measure] = plan
-        hidden |= {(draft.source, draft.measure, label) for label in draft.hidden_totals(plan)}
+        hidden |= {
+            (draft.source, draft.measure, label)
+            for label in hidden_totals(draft.layout, plan[draft.least])
+        }
         same = plan is draft.plan
         tables[draft.key] = before[draft.key] if same else draft.table(asked.past.key, plan)
     found = [_without(source, plans.get(source.name, {})) for source in sources]
@@ -117,13 +128,6 @@ class _Drafted:
     def table(self, key: bytes, plan: Plan) -> ReleasedTable:
         """What the register keeps of it, shown by a plan."""
         return released_table(key, self.cells, plan, self.least, self.most)
-
-    def hidden_totals(self, plan: Plan) -> Iterator[str]:
-        """Periods, as they are written, whose total over all units is withheld."""
-        for masks, whens in zip(plan[self.least], self.layout.when, strict=True):
-            for frequency, at in (whens[i] for i in np.flatnonzero(masks[-1])):
-                if frequency:
-                    yield period_label(at, cast(Frequency, frequency))
 
 
 def _refuse(draft: _Drafted, strangers: Sequence[Release]) -> None:
@@ -188,6 +192,16 @@ def _protected(source: MeasuredSource, groups: pd.DataFrame) -> MeasuredSource:
         source.frame, position, source.people, source.spec, source.attributes, groups
     )
     return replace(source, frame=frame, suppressed=_counted(source, lost, "withheld_for_others"))
+
+
+def _apart(
+    source: MeasuredSource, earlier: Sequence[MeasuredSource], groups: pd.DataFrame
+) -> tuple[MeasuredSource, frozenset[tuple[str, str, str]]]:
+    frame, lost, hidden = apart(source, earlier, groups)
+    if any(lost.values()):
+        suppressed = _counted(source, lost, "withheld_for_others")
+        source = replace(source, suppressed=suppressed)
+    return replace(source, frame=frame), hidden
 
 
 def _without(source: MeasuredSource, plans: Mapping[str, Plan]) -> MeasuredSource:

@@ -98,7 +98,11 @@ def about_people(measure: MeasureSpec, spec: SourceSpec) -> bool:
 
 
 def is_distribution(measure: MeasureSpec) -> bool:
-    """Does the value itself tell how the answers are distributed? A share of yes and no does."""
+    """Does the value itself tell how the answers are distributed? A share of yes and no does, and
+    a mean or a sum of answers 0 and 1, or 1 and 2, is one.
+    """
+    if measure.low is not None and measure.high is not None and len(measure.items) < 2:
+        return measure.high - measure.low <= 1
     return measure.metric in ("share", "fcr")
 
 
