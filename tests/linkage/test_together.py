@@ -18,6 +18,7 @@ from ex_cx.errors import LinkError
 from ex_cx.linkage.confidentiality import protect
 from ex_cx.linkage.link import Linked, link_study_data
 from ex_cx.linkage.linkspec import LinkSpec
+from ex_cx.linkage.readspec import ReadSpec
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec
 from ex_cx.linkage.weightspec import WeightingSpec
 
@@ -148,3 +149,22 @@ def test_a_mean_of_yes_and_no_needs_as_many_as_a_share(tmp_path):
     assert few.sum() == 2
     assert frame.loc[few, "ex_yes"].isna().all()
     assert frame["ex_a"].notna().all()
+
+
+def test_sheets_of_one_workbook_are_two_files(tmp_path):
+    with pd.ExcelWriter(tmp_path / "book.xlsx") as book:
+        for sheet in ("one", "two"):
+            answers(0).to_excel(book, sheet_name=sheet, index=False)
+    pulse, calls = (
+        replace(spec, path="book.xlsx", read=ReadSpec(sheet=sheet))
+        for sheet, spec in {
+            "one": source(ex_a=MOOD),
+            "two": source(cx_n=BARE["count"]),
+        }.items()
+    )
+    found = link_study_data({"pulse": pulse, "calls": calls}, LinkSpec(), tmp_path)
+    assert found.panel.frame["cx_n"].notna().all()
+    with pytest.raises(LinkError, match="'cx_n' of 'calls' would show"):
+        link_study_data(
+            {"pulse": pulse, "calls": replace(calls, read=pulse.read)}, LinkSpec(), tmp_path
+        )

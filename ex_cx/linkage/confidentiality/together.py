@@ -47,21 +47,13 @@ def check_together(sources: Sequence[MeasuredSource]) -> None:
     ------
     LinkError : one does; it says which, and what to do.
     """
-    specs = [(each.name, each.spec) for each in sources if each.spec is not None]
-    for name, other in specs:
-        for first, spec in specs:
-            if _file(spec) == _file(other):
-                _check_unprotected(first, spec, name, other)
-                _check_alike(first, spec, name, other)
-    times = {_file(each.spec): each for each in sources if each.spec is not None and each.people.n}
-    for each in sources:
-        same = times.get(_file(each.spec)) if each.spec is not None and each.people.n else None
-        if same is not None and same.people.frequency != each.people.frequency:
-            raise LinkError(
-                f"{each.name!r} and {same.name!r} count people of the same file by "
-                f"{each.people.frequency} and by {same.people.frequency}. State the same "
-                "`frequency` in both, and one for all in the link."
-            )
+    known = [(each, each.spec) for each in sources if each.spec is not None]
+    for source, own in known:
+        for first, spec in known:
+            if _file(spec) == _file(own):
+                _check_unprotected(first.name, spec, source.name, own)
+                if source is not first:
+                    _check_alike(first, spec, source, own)
 
 
 def apart(
@@ -128,22 +120,25 @@ def _check_unprotected(first: str, spec: SourceSpec, name: str, other: SourceSpe
         )
 
 
-def _check_alike(first: str, spec: SourceSpec, name: str, other: SourceSpec) -> None:
-    """The same answers in two sources are weighted alike, and of the same units."""
+def _check_alike(
+    first: MeasuredSource, spec: SourceSpec, source: MeasuredSource, other: SourceSpec
+) -> None:
+    """The same answers in two sources are weighted alike, of the same units and periods."""
     mine, its = (
         {c for each in one.measures.values() for c in _answers(one, each)} for one in (spec, other)
     )
-    if first == name or not mine & its:
+    if not mine & its:
         return
     what = {
         "weighting": (spec.weighting, other.weighting),
         "crosswalk": (spec.crosswalk, other.crosswalk),
         "unit": (_origin(spec, spec.unit), _origin(other, other.unit)),
+        "frequency": (first.people.frequency, source.people.frequency),
     }
     unlike = [key for key, (one, two) in what.items() if one != two]
     if unlike:
         raise LinkError(
-            f"{first!r} and {name!r} measure the same answers ({spec.path!r}, column "
+            f"{first.name!r} and {source.name!r} measure the same answers ({spec.path!r}, column "
             f"{some(sorted(mine & its))}) with different {' and '.join(map(repr, unlike))}: side "
             "by side they could tell of few people. State the same in both, or make two studies "
             "and publish one."
@@ -213,8 +208,11 @@ def _both(one: PeopleCells, first: str, two: PeopleCells, second: str) -> People
     )
 
 
-def _file(spec: SourceSpec) -> tuple[str, str]:
-    return os.path.normpath(spec.path), spec.database.table if spec.database else ""
+def _file(spec: SourceSpec) -> tuple[str, str, str]:
+    """The table that a source reads: its file, and the table or the sheet in it."""
+    form = spec.mapping.file if spec.mapping is not None else spec.read
+    table = spec.database.table if spec.database is not None else ""
+    return os.path.normpath(spec.path), table, str(form.sheet or "")
 
 
 def _origin(spec: SourceSpec, column: str) -> frozenset[str]:
