@@ -204,6 +204,7 @@ def _with_position(rows: Any, keys: TableKeys) -> Any:
     known = pd.DataFrame({"known_": periods, "position_": positions})
     kinds = {"known_": rows["period_"].type(), "position_": "int64"}
     lines = ibis.memtable(known, schema=kinds)
+    rows.get_backend().execute(lines.count())  # Spark's cache() knows it only if it was asked once
     joined = rows.inner_join(lines, rows["period_"] == lines["known_"])
     return joined.select(*rows.columns, "position_").cache()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import traceback
 from collections.abc import Callable
 from dataclasses import fields, replace
 from importlib.util import find_spec
@@ -14,7 +15,9 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_equal
 
+from ex_cx.errors import SourceError
 from ex_cx.estimation.database_moments import compress_table
+from ex_cx.estimation.design import DesignTerm
 from ex_cx.linkage.measure import measure_source
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.schema import ReadSpec, SourceSpec
@@ -46,8 +49,10 @@ from tests.models.test_table import (
     KEYS,
     SPEC,
     assert_moments_of_memory,
+    assert_same_fit,
     close,
     rows,
+    with_weights,
 )
 
 if find_spec("pyspark") is None:
@@ -167,3 +172,31 @@ def test_a_fit(opened, duck, cluster):
     for found, wanted in itertools.combinations(fits, 2):
         assert_allclose(found.coef, wanted.coef, rtol=1e-10)
         assert_allclose(found.tidy()["std_error"], wanted.tidy()["std_error"], rtol=1e-10)
+
+
+@pytest.mark.parametrize("absorb", [("unit", "period"), ("unit",)])
+@pytest.mark.parametrize("dated", [False, True], ids=["numbers", "timestamps"])
+def test_a_fit_with_a_lag_and_weights(opened, duck, dated, absorb):
+    frame = with_weights(n_units=20)
+    if dated:
+        frame["period"] = pd.to_datetime({"year": frame["period"], "month": 1, "day": 1})
+    spec = replace(SPEC, lag=1, weights="w", absorb=absorb, vcov="jackknife", cluster="site")
+    fits = [fit_table(table(frame), spec, **KEYS) for table in (opened, duck)]
+    fits.append(fit_panel(Panel.from_frame(frame, **KEYS), spec))
+    for found, wanted in itertools.combinations(fits, 2):
+        assert_same_fit(found, wanted)
+
+
+def test_moments_of_a_lag_and_weights(opened):
+    frame, columns = with_weights(3, n_units=20), ("y", DesignTerm("x", -1), "z")
+    found = compress_table(opened(frame), columns, weights="w", cluster="site", **KEYS)
+    assert_moments_of_memory(found, frame, "site", ("unit", "period"), lag=-1, weights="w")
+
+
+def test_what_spark_refuses_is_told_without_its_values(opened):
+    table = opened(rows(n_units=20).assign(text="Ann Lee, 12 May 1980"))
+    with pytest.raises(SourceError, match="The database cannot answer") as told:
+        fit_table(table.mutate(x=table["text"].cast("float64")), SPEC, **KEYS)
+    shown = "".join(traceback.format_exception(told.value))
+    assert "Ann" not in shown
+    assert "1980" not in shown

@@ -101,9 +101,9 @@ def test_products_and_powers_are_those_of_memory(connection, exposures, controls
     )
 
 
-def with_weights(seed: int = 7) -> pd.DataFrame:
+def with_weights(seed: int = 7, n_units: int = 60) -> pd.DataFrame:
     """Rows with weights over four powers of ten, some missing, some zero; and holes for lags."""
-    frame, rng = rows(seed), np.random.default_rng(seed)
+    frame, rng = rows(seed, n_units), np.random.default_rng(seed)
     frame["w"] = 10 ** rng.uniform(-2, 2, len(frame))
     frame.loc[rng.random(len(frame)) < 0.05, "w"] = np.nan
     frame.loc[rng.random(len(frame)) < 0.05, "w"] = 0.0
