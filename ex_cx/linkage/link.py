@@ -40,7 +40,7 @@ class Linked:
     Attributes
     ----------
     release : what a register is to keep, if the panel was compared with earlier releases.
-    hidden_totals : source, measure and period whose total over all units is withheld then.
+    hidden_totals : source, measure and period whose total over all units is withheld.
     """
 
     panel: Panel
