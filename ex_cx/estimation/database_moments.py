@@ -18,6 +18,7 @@ from ex_cx.errors import InferenceError, SpecError
 from ex_cx.estimation.database_rows import TableKeys, table_rows
 from ex_cx.estimation.design import DesignTerm
 from ex_cx.linkage.indatabase.failures import asking
+from ex_cx.linkage.reads import TableOpen
 
 __all__ = ["TableMoments", "compress_table"]
 
@@ -134,7 +135,7 @@ def compress_table(
 
     Parameters
     ----------
-    table : an Ibis table with one row per unit and period.
+    table : what `open_table` opens or an Ibis table, with one row per unit and period.
     columns : terms (a column of numbers, `a:b`, `a^2`), or a `DesignTerm` with a lag; the outcome
         and all else that an equation may hold. Rows that lack one, or are the only one of an
         absorbed unit or period, are left out and counted.
@@ -158,6 +159,9 @@ def compress_table(
     """
     import ibis
 
+    name = "the table"
+    if isinstance(table, TableOpen):
+        table, name = table.table, table.report.name
     if not isinstance(table, ibis.Table):
         raise SpecError(
             f"An Ibis table is needed, not a {type(table).__name__}. Open one by `open_table`, or "
@@ -167,7 +171,7 @@ def compress_table(
         raise SpecError(f"absorb={tuple(absorb)!r}: in a database unit, or unit and period, only.")
     terms = [DesignTerm(term) if isinstance(term, str) else term for term in columns]
     keys = TableKeys(unit=unit, period=period, cluster=cluster or unit, weights=weights)
-    with asking("the table"):
+    with asking(name):
         rows, counts = table_rows(table, terms, keys, absorb)
         rows, centre, squares = _centred(rows, len(terms))
         names = tuple(term.label for term in terms)

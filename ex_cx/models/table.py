@@ -26,7 +26,7 @@ def fit_table(
 
     Parameters
     ----------
-    table : an Ibis table with one row per unit and period.
+    table : what `open_table` opens or an Ibis table, with one row per unit and period.
     spec : estimator within; unit, or unit and period effects; errors cluster, jackknife or
         unadjusted; terms, lag (by calendar: a gap is missing) and weights as in `fit_panel`.
     unit, period, cluster : columns; `spec.cluster` goes first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from dataclasses import replace
 
+import duckdb
 import ibis
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from ex_cx.errors import ExCxError, RankError, SourceError, SpecError
 from ex_cx.estimation.database_moments import TableMoments, compress_table
 from ex_cx.estimation.design import DesignTerm
 from ex_cx.linkage.panel import Panel
+from ex_cx.linkage.stores import open_table
 from ex_cx.models.regress import PanelResult, compress_panel, fit_panel
 from ex_cx.models.spec import PanelSpec
 from ex_cx.models.table import fit_table
@@ -266,6 +268,21 @@ def test_a_period_written_in_two_ways_has_no_lag(connection):
     frame["period"] = frame["period"].where(np.arange(len(frame)) != 5, frame["period"] + " ")
     with pytest.raises(SpecError, match="1 periods in 'period' are written in two ways"):
         fit_table(table_of(connection, frame), replace(SPEC, lag=1), **KEYS)
+
+
+def test_a_file_opened_for_reading_only_is_fitted_and_names_itself(tmp_path):
+    frame, kept, broken = with_weights(), tmp_path / "kept.duckdb", tmp_path / "broken.duckdb"
+    for path, stored in ((kept, "*"), (broken, "* replace (cast(unit as double) as x)")):
+        with duckdb.connect(path) as file:
+            file.register("frame", frame)
+            file.execute("create table stored as select * from frame")
+            file.execute(f"create view panel as select {stored} from stored")
+    spec = replace(SPEC, lag=1, weights="w")
+    found = fit_table(open_table(kept, table="panel"), spec, **KEYS)
+    assert_same_fit(found, fit_panel(Panel.from_frame(frame, **KEYS), spec))
+    with pytest.raises(SourceError, match=r"asked of 'broken\.duckdb.*does not fit") as told:
+        fit_table(open_table(broken, table="panel"), spec, **KEYS)
+    assert "u'" not in str(told.value)
 
 
 @pytest.mark.parametrize("lag", [0, 1])
