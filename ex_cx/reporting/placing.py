@@ -1,50 +1,73 @@
-"""Where the axes of a figure lie, so that everything around them has room."""
+"""A figure as SVG, its axes where everything around them has room."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ex_cx.reporting.theme import PAPER
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backend_bases import RendererBase
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import LayoutEngine
 
-__all__ = ["laid_out"]
+__all__ = ["svg_of"]
 
-NO_LAYOUT: Any = {"figure.autolayout": False, "figure.constrained_layout.use": False}
+DPI = 160
+"""Dots an inch of what is stored as dots, such as an image."""
+UNDATED: Any = {"Date": None}
 ROUNDS = 3
 """Times that axes are placed at most, as their ticks change with their size."""
 
 
-@contextlib.contextmanager
-def laid_out(figure: Figure) -> Iterator[None]:
-    """Within: everything has its place, so that saving need not draw once more to find it."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
+def svg_of(figure: Figure) -> str:
+    """The figure as matplotlib stores it; its letters are measured once for placing and drawing.
 
-    engine = figure.get_layout_engine()
+    A figure without a layout engine is cut to what is drawn.
+    """
+    from matplotlib.backends.backend_mixed import MixedModeRenderer
+    from matplotlib.backends.backend_svg import FigureCanvasSVG, RendererSVG
+
+    buffer, engine = io.StringIO(), figure.get_layout_engine()
     if engine is None:
-        yield
-        return
-    canvas, dpi = figure.canvas, figure.dpi
+        figure.savefig(buffer, format="svg", dpi=DPI, bbox_inches="tight", metadata=UNDATED)
+        return buffer.getvalue()
+    with _as_it_was(figure):
+        FigureCanvasSVG(figure)
+        dots = FigureCanvasSVG.fixed_dpi
+        figure.set_dpi(dots)
+        width, height = figure.get_size_inches()
+        paper = RendererSVG(width * dots, height * dots, buffer, image_dpi=DPI, metadata=UNDATED)
+        renderer: Any = MixedModeRenderer(figure, width, height, DPI, paper)
+        _place(figure, engine, renderer)
+        figure.set_layout_engine("none")
+        figure.set_facecolor(PAPER)
+        figure.draw(renderer)
+        renderer.finalize()
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def _as_it_was(figure: Figure) -> Iterator[None]:
+    """Afterwards: its engine, canvas, dots an inch and colour are those of before."""
+    engine, canvas, dpi = figure.get_layout_engine(), figure.canvas, figure.dpi
+    colour = figure.get_facecolor()
     try:
-        FigureCanvasSVG(figure)  # letters are measured as they will be drawn
-        figure.set_dpi(FigureCanvasSVG.fixed_dpi)
-        _place(figure, engine)
-        with mpl.rc_context(NO_LAYOUT):  # None is no engine, where these do not say otherwise
-            figure.set_layout_engine(None)
-            yield
+        yield
     finally:
         figure.set_layout_engine(engine)
+        figure.set_facecolor(colour)
         figure.set_dpi(dpi)
         figure.set_canvas(canvas)
 
 
-def _place(figure: Figure, engine: LayoutEngine) -> None:
+def _place(figure: Figure, engine: LayoutEngine, renderer: RendererBase) -> None:
     """What the engine of constrained layouts does, which measures all letters twice.
 
     Where one set of axes is all there is, to measure them again is needed only if their new size
@@ -60,7 +83,7 @@ def _place(figure: Figure, engine: LayoutEngine) -> None:
     (ax,) = figure.axes
     for _ in range(ROUNDS):
         before = _ticks(ax)
-        _fit(ax, figure, pads["w_pad"], pads["h_pad"])
+        _fit(ax, figure, renderer, pads["w_pad"], pads["h_pad"])
         if all(map(np.array_equal, before, _ticks(ax))):
             return
 
@@ -69,9 +92,9 @@ def _ticks(ax: Axes) -> tuple[np.ndarray, ...]:
     return tuple(axis.get_majorticklocs() for axis in (ax.xaxis, ax.yaxis))
 
 
-def _fit(ax: Axes, figure: Figure, w_pad: float, h_pad: float) -> None:
+def _fit(ax: Axes, figure: Figure, renderer: RendererBase, w_pad: float, h_pad: float) -> None:
     """Let the axes and all around them, measured as they are, fill the figure up to the pads."""
-    around = ax.get_tightbbox(for_layout_only=True)
+    around = ax.get_tightbbox(renderer, for_layout_only=True)
     if around is None:
         return
     width, height = figure.bbox.width, figure.bbox.height

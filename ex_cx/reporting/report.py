@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from ex_cx.errors import RunError, some
-from ex_cx.reporting.placing import laid_out
+from ex_cx.reporting.placing import svg_of
 from ex_cx.reporting.tables import neutralise_frame
 from ex_cx.reporting.theme import style
 
@@ -150,19 +149,13 @@ def draw_figure(ax: Axes, name: str, *, caption: str, alt: str) -> Figure:
     """
     import matplotlib as mpl
 
-    buffer = io.StringIO()
     figure = ax.get_figure(root=True)
     if figure is None:
         raise RunError(f"The axes of figure {name!r} belong to no figure, so nothing is drawn.")
     with style(), mpl.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         # The reader's browser has letters that the font measured with lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        tight = None if figure.get_layout_engine() else "tight"
-        with laid_out(figure):
-            figure.savefig(
-                buffer, format="svg", dpi=160, bbox_inches=tight, metadata={"Date": None}
-            )
-    svg = _bare(buffer.getvalue(), name)
+        svg = _bare(svg_of(figure), name)
     return Figure(name=name, svg=svg, caption=caption, alt=alt, drawn=figure)
 
 
