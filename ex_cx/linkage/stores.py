@@ -22,6 +22,8 @@ __all__ = ["DUCKDB", "open_table"]
 
 DUCKDB = (".duckdb", ".ddb")
 PARQUET = (".parquet", ".pq")
+RESERVED = ("information_schema", "main", "memory", "system", "temp")
+"""Names that DuckDB has given away itself."""
 _Stamp = tuple[Path, int, int]
 
 
@@ -125,13 +127,10 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
     place = tempfile.mkdtemp(prefix="ex_cx-")
     is_store = path.suffix.lower() in DUCKDB
     try:
-        connection = ibis.duckdb.connect(
-            str(path) if is_store else ":memory:",
-            read_only=is_store,
-            temp_directory=place,
-            **settings,
-        )
+        connection = ibis.duckdb.connect(":memory:", temp_directory=place, **settings)
         weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
+        if is_store:
+            _attach(connection, path)
         _keep_to(connection, [] if is_store else files)
         if not is_store:
             return connection.read_parquet([str(file) for file in files])
@@ -141,9 +140,20 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
     except (duckdb.Error, UnicodeDecodeError) as error:  # its message may quote what is held
         shutil.rmtree(place, ignore_errors=True)
         raise SourceError(
-            f"{path.name!r} cannot be opened by DuckDB ({type(error).__name__}). Check the file "
-            "and the settings `memory` and `threads`."
+            f"{path.name!r} cannot be opened by DuckDB ({type(error).__name__}). Check the file, "
+            "that nothing has it open for writing, and the settings `memory` and `threads`."
         ) from None
+
+
+def _attach(connection: Any, path: Path) -> None:
+    """The file beside an empty database, as it could not be opened twice with two settings.
+
+    Its name there is the one it has when it is opened alone, as its views may use it.
+    """
+    name = path.stem if path.stem.lower() not in RESERVED else f"{path.stem}_file"
+    quoted, file = name.replace('"', '""'), str(path).replace("'", "''")
+    connection.con.execute(f"ATTACH '{file}' AS \"{quoted}\" (READ_ONLY)")
+    connection.con.execute(f'USE "{quoted}".main')
 
 
 def _keep_to(connection: Any, files: Sequence[Path]) -> None:
@@ -155,7 +165,10 @@ def _keep_to(connection: Any, files: Sequence[Path]) -> None:
 
 def _names(connection: Any) -> list[str]:
     """Tables and views; Ibis's own list of them does not come from DuckDB 2."""
-    asked = "select table_name from information_schema.tables where table_schema = 'main'"
+    asked = (
+        "select table_name from information_schema.tables "
+        "where table_schema = 'main' and table_catalog = current_catalog()"
+    )
     return sorted(row[0] for row in connection.con.execute(asked).fetchall())
 
 

@@ -96,7 +96,7 @@ def test_files_are_hashed_when_somebody_asks_and_must_be_those_that_were_opened(
         ("empty", {}, "The folder 'empty' holds no Parquet file"),
         ("broken.duckdb", {}, "'broken.duckdb' cannot be opened by DuckDB"),
         ("broken.parquet", {}, "'broken.parquet' cannot be opened by DuckDB"),
-        ("answers", {"memory": "much"}, "Check the file and the settings `memory`"),
+        ("answers", {"memory": "much"}, "the settings `memory`"),
     ],
 )
 def test_what_cannot_be_opened_is_named(folder, path, options, told):
@@ -147,6 +147,30 @@ def test_a_view_reaches_no_file_beside_its_database(folder):
     database(folder, f"CREATE VIEW far AS SELECT * FROM read_csv('{beside}')")
     with pytest.raises(SourceError, match=r"'strange.duckdb, table far': a view asks for a file"):
         open_table(folder / "strange.duckdb")
+
+
+def test_two_tables_of_one_file_are_open_at_a_time(folder):
+    one = open_table(folder / "house.duckdb", table="answers", memory="500MB")
+    two = open_table(folder / "house.duckdb", table="others", threads=1)
+    pd.testing.assert_frame_equal(one.table.execute(), two.table.execute())
+
+
+def test_a_file_that_is_written_to_is_told_so(folder):
+    file = folder / "house.duckdb"
+    with duckdb.connect(str(file)), pytest.raises(SourceError, match="has it open for writing"):
+        open_table(file, table="answers")
+
+
+@pytest.mark.parametrize("name", ["main", "temp", "memory", "we'ird \"x", "information_schema"])
+def test_a_file_may_have_any_name(folder, name):
+    file = (folder / "house.duckdb").rename(folder / f"{name}.duckdb")
+    assert len(open_table(file, table="others").table.execute()) == len(ROWS)
+
+
+def test_views_may_name_the_database_they_are_in(folder):
+    with duckdb.connect(str(folder / "house.duckdb")) as connection:
+        connection.execute("create view whole as from house.main.answers")
+    assert len(open_table(folder / "house.duckdb", table="whole").table.execute()) == len(ROWS)
 
 
 def test_no_more_threads_are_begun_than_there_are_processors(folder):
