@@ -9,28 +9,25 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ex_cx.errors import LinkError, SchemaError, some
+from ex_cx.errors import LinkError, some
 from ex_cx.linkage.audit import Flow, LinkAudit
 from ex_cx.linkage.calendar import calendar_codes
-from ex_cx.linkage.confidentiality.identifiers import hash_columns, key_from
+from ex_cx.linkage.confidentiality.identifiers import key_from
 from ex_cx.linkage.confidentiality.protect import ReleaseAsked, protect_release, protect_sources
 from ex_cx.linkage.confidentiality.releases import Release
+from ex_cx.linkage.connections import measured_sha256
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
 from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence, without_totals
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import MeasuredSource, measure_source
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.panel import Panel
-from ex_cx.linkage.periods import dates_needed, period_label, period_values
-from ex_cx.linkage.schema import DatabaseSpec, SourceSpec
-from ex_cx.linkage.sources import TableOpen, TableRead, read_table
-from ex_cx.linkage.stores import DUCKDB, open_table
+from ex_cx.linkage.periods import period_label, period_values
+from ex_cx.linkage.schema import SourceSpec
+from ex_cx.linkage.sources import TableRead
 from ex_cx.linkage.wording import counted
 
-__all__ = ["Linked", "link_sources", "link_study_data", "read_source"]
-
-
-_WRITTEN = ("encoding", "delimiter", "decimal", "date_format", "sheet")
-"""How a file is written, which has no meaning in a database."""
+__all__ = ["Linked", "link_sources", "link_study_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,72 +135,6 @@ def _crosswalk(spec: SourceSpec, root: str | Path) -> Crosswalk | None:
     return read_crosswalk(named, root, dated=spec.is_dated, people=people)
 
 
-def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead | TableOpen:
-    """Read the file of a source; units and attributes stay text, known dates are dates, identifiers
-    of people are keyed hashes.
-
-    Rows of a `database` are not read, only found.
-    """
-    if spec.database is not None or Path(spec.path).suffix.lower() in DUCKDB:
-        return _opened(spec, root)
-    table = _read_file(spec, root)
-    frame = hash_columns(table.frame, spec.people, table.report.name, unit=spec.unit)
-    return replace(table, frame=frame, hashed=spec.people)
-
-
-def _read_file(spec: SourceSpec, root: str | Path) -> TableRead:
-    """The file of a source as it is."""
-    read = spec.read
-    if spec.mapping is not None:
-        return read_table(
-            Path(root) / spec.path,
-            encoding=read.encoding,
-            delimiter=read.delimiter,
-            decimal=read.decimal,
-            missing=read.missing,
-            sheet=read.sheet,
-            mapping=spec.mapping,
-        )
-    dates = [
-        column
-        for measure in spec.measures.values()
-        for column, kind in measure.columns().items()
-        if kind == "date"
-    ]
-    if spec.period and dates_needed(spec.frequency) and not spec.is_spells:
-        dates.append(spec.period)
-    return read_table(
-        Path(root) / spec.path,
-        encoding=read.encoding,
-        delimiter=read.delimiter,
-        decimal=read.decimal,
-        dates=(*dates, *read.dates),
-        date_format=read.date_format,
-        text=(spec.unit, *spec.attributes.values(), *_margins(spec), *read.text),
-        missing=read.missing,
-        sheet=read.sheet,
-    )
-
-
-def _margins(spec: SourceSpec) -> tuple[str, ...]:
-    """Columns of categories by which respondents are weighted."""
-    return () if spec.weighting is None else tuple(spec.weighting.margins)
-
-
-def _opened(spec: SourceSpec, root: str | Path) -> TableOpen:
-    stated = {"mapping": spec.mapping, **{key: getattr(spec.read, key) for key in _WRITTEN}}
-    given = [key for key, value in stated.items() if value is not None]
-    if given:
-        raise SchemaError(
-            f"The rows of {spec.path!r} stay in a database, which has no {given[0]!r}. Leave it "
-            "out, or leave `database` out so that the file is read."
-        )
-    chosen = spec.database or DatabaseSpec()
-    return open_table(
-        Path(root) / spec.path, table=chosen.table, memory=chosen.memory, threads=chosen.threads
-    )
-
-
 def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None = None) -> Linked:
     """Put sources side by side by unit and period; every unit-period of any source is kept.
 
@@ -221,6 +152,7 @@ def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None =
     if asked is not None:
         sources, release, more = protect_release(sources, asked)
         hidden |= more
+    sources = [_hashed(source) for source in sources]
     keys = _all_keys(sources)
     _check_overlap(sources, keys)
     linked = np.all([rows >= 0 for rows in keys.rows], axis=0)
@@ -239,6 +171,16 @@ def link_sources(sources: Sequence[MeasuredSource], asked: ReleaseAsked | None =
     panel = Panel.from_frame(frame, unit="unit", period="period", provenance=provenance)
     audit = _audit(sources, keys, linked)
     return Linked(panel=panel, audit=audit, release=release, hidden_totals=hidden)
+
+
+def _hashed(source: MeasuredSource) -> MeasuredSource:
+    """A table of a connection has no bytes to hash: what is shown of it is hashed instead."""
+    report = source.report
+    if report is None or report.hashed:
+        return source
+    told = [source.attributes, source.flow.frame(), source.suppressed]
+    found = measured_sha256([source.frame, *told, source.crosswalk, source.combined])
+    return replace(source, report=replace(report, hashed=found))
 
 
 def _check_compatible(sources: Sequence[MeasuredSource]) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from ex_cx.errors import SchemaError
+
 __all__ = ["DatabaseSpec", "ReadSpec"]
+
+VARIABLE = "EX_CX_CONNECTION_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,17 +43,43 @@ class ReadSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseSpec:
-    """Rows that stay where they are: a DuckDB file, a Parquet file or a folder of such.
+    """Rows in a database: a DuckDB file, a Parquet file or a folder of such; or a connection.
 
     Attributes
     ----------
-    table : table or view of the DuckDB file, needed when it has several.
-    memory : most memory that the database takes, such as "2GB"; beyond it, it uses the disk.
+    connection : name of a connection, whose URL the environment variable EX_CX_CONNECTION_ and the
+        name (in capitals) holds, such as EX_CX_CONNECTION_WAREHOUSE; in place of a `path`.
+    schema : where the table of a connection is, where that is not the default.
+    table : table or view, needed when there are several.
+    memory : most memory that DuckDB takes, such as "2GB"; beyond it, it uses the disk.
     threads : most processors that it takes; 0 for all.
+
+    Raises
+    ------
+    SchemaError : a name that no connection can have; a schema without a connection.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
+    connection: str = ""
+    schema: str = ""
     table: str = ""
     memory: str = "2GB"
     threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.connection and not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", self.connection):
+            raise SchemaError(  # it may be a URL, with a password: not shown
+                "`connection` is the name of a connection: letters, digits and underscores, the "
+                "first one a letter. Its URL stands in the environment variable "
+                f"{VARIABLE}<NAME>, never in a study file."
+            )
+        if self.schema and not self.connection:
+            raise SchemaError(
+                "`schema` says where the table of a `connection` is. Leave it out, or name one."
+            )
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that holds the URL of the connection."""
+        return f"{VARIABLE}{self.connection.upper()}"

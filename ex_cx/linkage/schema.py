@@ -247,7 +247,7 @@ class SourceSpec:
 
     Attributes
     ----------
-    path : file below the data root.
+    path : file below the data root; empty where `database` names a connection.
     unit : column of the unit's identifier; kept as text.
     period : column of the date or period; not needed where all measures come from dated spells
         (attrition, retention).
@@ -275,7 +275,7 @@ class SourceSpec:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    path: str
+    path: str = ""
     unit: str
     period: str = ""
     frequency: Frequency = "month"
@@ -303,25 +303,39 @@ class SourceSpec:
                 f"There is no frequency {self.frequency!r}; use one of "
                 f"{', '.join(get_args(Frequency))}."
             )
+        if bool(self.path) == bool(self.database is not None and self.database.connection):
+            raise SchemaError(
+                f"The source {self.place!r} needs either 'path' (a file) or a `connection` under "
+                "'database'; state one of the two."
+            )
         if bool(self.columns) == bool(self.measures):
             raise SchemaError(
-                f"The source {self.path!r} needs either 'columns' (one row per unit and period "
+                f"The source {self.place!r} needs either 'columns' (one row per unit and period "
                 "already) or 'measures' (computed from many rows); state one of the two."
             )
         spells = [n for n, measure in self.measures.items() if measure.metric in SPELL_METRICS]
         if spells and len(spells) < len(self.measures):
             raise SchemaError(
-                f"The source {self.path!r} mixes measures of dated spells ({some(spells)}) with "
+                f"The source {self.place!r} mixes measures of dated spells ({some(spells)}) with "
                 "measures of dated rows. List the file as two sources."
             )
         if not spells and not self.period:
-            raise SchemaError(f"The source {self.path!r} needs 'period', its date column.")
+            raise SchemaError(f"The source {self.place!r} needs 'period', its date column.")
         self._check_names()
         self._check_identifiers()
         self._check_thresholds()
         for part in (self.mapping, self.weighting):
             if part is not None:
                 part.check_source(self)
+
+    @property
+    def place(self) -> str:
+        """What messages call it: the path of the file, or the table of the connection."""
+        asked = self.database
+        if asked is None or not asked.connection:
+            return self.path
+        table = ".".join(filter(None, (asked.schema, asked.table)))
+        return f"{asked.connection}, table {table}" if table else asked.connection
 
     @property
     def is_dated(self) -> bool:
@@ -346,14 +360,14 @@ class SourceSpec:
         taken = [name for name in names if name in RESERVED or names.count(name) > 1]
         if taken:
             raise SchemaError(
-                f"The source {self.path!r} brings {taken[0]!r}, a name that is "
+                f"The source {self.place!r} brings {taken[0]!r}, a name that is "
                 f"{'the key of the panel' if taken[0] in RESERVED else 'given twice'}. Rename it."
             )
         for key in ("ranges", "combine"):
             unknown = [name for name in getattr(self, key) if name not in self.columns]
             if unknown:
                 raise SchemaError(
-                    f"{key!r} of {self.path!r} names {unknown[0]!r}, which is none of its columns."
+                    f"{key!r} of {self.place!r} names {unknown[0]!r}, which is none of its columns."
                     f"{nearest(unknown[0], self.columns)}"
                 )
 
@@ -363,7 +377,7 @@ class SourceSpec:
         wrong = [name for name in self.people if name in other]
         if wrong:
             raise SchemaError(
-                f"{wrong[0]!r} of {self.path!r} is an identifier of people and something that is "
+                f"{wrong[0]!r} of {self.place!r} is an identifier of people and something that is "
                 "shown or computed with. Take it out of `identifiers`, or name another column."
             )
 
@@ -371,11 +385,11 @@ class SourceSpec:
         for name, least in (("min_n", MIN_N), ("min_n_shares", MIN_N_SHARES)):
             if getattr(self, name) < least:
                 raise SchemaError(
-                    f"{name} of {self.path!r} is {getattr(self, name)}; it protects respondents "
+                    f"{name} of {self.place!r} is {getattr(self, name)}; it protects respondents "
                     f"and can only be raised above {least}. Leave it out, or state more."
                 )
         if self.carry < 0:
-            raise SchemaError(f"carry of {self.path!r} is {self.carry}; it cannot be negative.")
+            raise SchemaError(f"carry of {self.place!r} is {self.carry}; it cannot be negative.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,15 @@ from ex_cx.linkage.wording import counted
 if TYPE_CHECKING:
     from ex_cx.linkage.exportmaps.file import ExportMapping
 
-__all__ = ["ReadReport", "TableOpen", "TableRead", "read_cells", "read_table", "shared_path"]
+__all__ = [
+    "ReadReport",
+    "TableOpen",
+    "TableRead",
+    "read_cells",
+    "read_table",
+    "shared_path",
+    "type_cells",
+]
 
 _DELIMITED = (".csv", ".txt", ".tsv")
 _PARQUET = (".parquet", ".pq")
@@ -89,34 +97,51 @@ def read_table(
         stated = {"encoding": encoding, "delimiter": delimiter, "decimal": decimal, "sheet": sheet}
         return _read_mapped(file, content, _with_form(rules, stated, missing))
     raw = _raw_table(file, content, FileForm(encoding=encoding, delimiter=delimiter, sheet=sheet))
-    date_columns, text_columns = tuple(dict.fromkeys(dates)), set(text)
-    _check_names(file.name, raw.frame.columns, [*date_columns, *text_columns])
+    report = ReadReport(
+        name=file.name,
+        hashed=hashlib.sha256(content).hexdigest(),
+        rows=len(raw.frame),
+        columns=len(raw.frame.columns),
+        encoding=raw.encoding,
+        delimiter=raw.delimiter,
+        detected=_detected(raw, encoding, delimiter, decimal),
+        date_formats={},
+    )
+    formats = dict.fromkeys(dates, date_format)
+    return type_cells(raw, report, dates=formats, text=text, missing=missing, decimal=decimal)
+
+
+def type_cells(
+    raw: Cells,
+    report: ReadReport,
+    *,
+    dates: Mapping[str, str | None],
+    text: Iterable[str] = (),
+    missing: Iterable[str] = (),
+    decimal: Literal[".", ","] | None = None,
+) -> TableRead:
+    """The table that cells make; as `read_table`, where the cells came from elsewhere.
+
+    Parameters
+    ----------
+    report : of the cells; how numbers and dates are written is added to it.
+    dates : columns of dates -> their stated form, None where it is to be found.
+    """
+    text_columns = set(text)
+    _check_names(report.name, raw.frame.columns, [*dates, *text_columns])
     cells = _without_markers(raw.frame, frozenset(missing), text_columns)
-    free = [name for name in cells.columns if name not in text_columns | set(date_columns)]
-    point = decimal or detect_decimal(cells[free] if raw.guess_numbers else cells[[]], file.name)
+    free = [name for name in cells.columns if name not in text_columns | set(dates)]
+    point = decimal or detect_decimal(cells[free] if raw.guess_numbers else cells[[]], report.name)
     frame, formats = _typed_columns(
         cells,
-        dates=dict.fromkeys(date_columns, date_format),
+        dates=dict(dates),
         text=text_columns,
         point=point if raw.guess_numbers else "",
-        table=file.name,
+        table=report.name,
         rows=raw.rows,
     )
-    return TableRead(
-        frame=frame,
-        rows=raw.rows,
-        report=ReadReport(
-            name=file.name,
-            hashed=hashlib.sha256(content).hexdigest(),
-            rows=len(cells),
-            columns=len(cells.columns),
-            encoding=raw.encoding,
-            delimiter=raw.delimiter,
-            decimal=point if raw.guess_numbers else "",
-            detected=_detected(raw, encoding, delimiter, decimal),
-            date_formats=formats,
-        ),
-    )
+    written = replace(report, decimal=point if raw.guess_numbers else "", date_formats=formats)
+    return TableRead(frame=frame, rows=raw.rows, report=written)
 
 
 def _refuse_columns(file: Path) -> NoReturn:

@@ -18,7 +18,7 @@ from ex_cx.linkage.indatabase.failures import asking
 from ex_cx.linkage.reads import ReadReport, TableOpen
 from ex_cx.linkage.wording import counted
 
-__all__ = ["DUCKDB", "open_table"]
+__all__ = ["DUCKDB", "attach_file", "keep_to", "open_table"]
 
 DUCKDB = (".duckdb", ".ddb")
 PARQUET = (".parquet", ".pq")
@@ -130,8 +130,8 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
         connection = ibis.duckdb.connect(":memory:", temp_directory=place, **settings)
         weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
         if is_store:
-            _attach(connection, path)
-        _keep_to(connection, [] if is_store else files)
+            attach_file(connection, path)
+        keep_to(connection, [] if is_store else files)
         if not is_store:
             return connection.read_parquet([str(file) for file in files])
         chosen = _table(_names(connection), table, path.name)
@@ -145,7 +145,7 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
         ) from None
 
 
-def _attach(connection: Any, path: Path) -> None:
+def attach_file(connection: Any, path: Path) -> None:
     """The file beside an empty database, as it could not be opened twice with two settings.
 
     Its name there is the one it has when it is opened alone, as its views may use it.
@@ -156,7 +156,7 @@ def _attach(connection: Any, path: Path) -> None:
     connection.con.execute(f'USE "{quoted}".main')
 
 
-def _keep_to(connection: Any, files: Sequence[Path]) -> None:
+def keep_to(connection: Any, files: Sequence[Path]) -> None:
     """Other files than these are closed to the views of a database that a stranger has made."""
     listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     connection.con.execute(f"SET allowed_paths = [{listed}]")

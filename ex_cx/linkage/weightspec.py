@@ -93,23 +93,23 @@ class WeightingSpec:
         """Refuse what cannot be weighted in a source."""
         if not spec.measures:
             raise SchemaError(
-                f"`weighting` of {spec.path!r} weighs respondents, and `columns` are values of "
+                f"`weighting` of {spec.place!r} weighs respondents, and `columns` are values of "
                 "units. State `measures` of the answers, or leave `weighting` out."
             )
         for name, measure in spec.measures.items():
             if measure.metric not in _WEIGHED or measure.customer:
                 kind = "contacts" if measure.customer else repr(measure.metric)
                 raise SchemaError(
-                    f"{name!r} of {spec.path!r} measures {kind}, which `weighting` cannot weigh: "
+                    f"{name!r} of {spec.place!r} measures {kind}, which `weighting` cannot weigh: "
                     f"it weighs means over respondents ({', '.join(_WEIGHED)} of answers). List "
                     "the file a second time, without `weighting`, for this measure."
                 )
         if spec.database is not None or PurePath(spec.path).suffix.lower() in (".duckdb", ".ddb"):
-            self.refuse_database(spec.path)
+            self.refuse_database(spec.place)
         answers = {c for m in spec.measures.values() for c in m.columns()}
         wrong = [c for c in self.margins if c in (*spec.people, *answers, spec.period)]
         if wrong:
             raise SchemaError(
-                f"The margin {wrong[0]!r} of {spec.path!r} is an identifier, a date or an answer. "
+                f"The margin {wrong[0]!r} of {spec.place!r} is an identifier, a date or an answer. "
                 "Weigh by what is known of everybody who was asked, such as shift, site or tenure."
             )

@@ -114,7 +114,8 @@ def _paths(loaded: LoadedStudy) -> Iterator[tuple[Location, str]]:
     if data.panel:
         yield ("data", "panel"), data.panel
     for name, source in data.sources.items():
-        yield ("data", "sources", name, "path"), source.path
+        if source.path:
+            yield ("data", "sources", name, "path"), source.path
         if source.crosswalk is not None:
             yield ("data", "sources", name, "crosswalk", "path"), source.crosswalk.path
 

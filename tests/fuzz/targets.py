@@ -17,9 +17,10 @@ from typing import Any
 from ex_cx.errors import ExCxError
 from ex_cx.linkage.alignspec import CombineSpec, CrosswalkSpec
 from ex_cx.linkage.exportmaps.file import read_mapping
-from ex_cx.linkage.link import link_sources, link_study_data, read_source
+from ex_cx.linkage.link import link_sources, link_study_data
 from ex_cx.linkage.linkspec import LinkSpec
 from ex_cx.linkage.measure import measure_source
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, ReadSpec, SourceSpec
 from ex_cx.linkage.sources import read_table
 from ex_cx.linkage.stores import DUCKDB, PARQUET, open_table

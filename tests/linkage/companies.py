@@ -19,8 +19,9 @@ import pandas as pd
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from ex_cx.linkage.link import Linked, link_sources, read_source
+from ex_cx.linkage.link import Linked, link_sources
 from ex_cx.linkage.measure import MeasuredSource, measure_source
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec
 from ex_cx.linkage.sources import TableRead, read_table

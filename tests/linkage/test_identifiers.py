@@ -18,8 +18,9 @@ from ex_cx.linkage.confidentiality.identifiers import (
     hash_identifiers,
     key_from,
 )
-from ex_cx.linkage.link import link_study_data, read_source
+from ex_cx.linkage.link import link_study_data
 from ex_cx.linkage.linkspec import LinkSpec
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, SourceSpec
 
 KEY = "a key of sixteen or more"
@@ -73,12 +74,12 @@ def panel(spec: SourceSpec, folder: Path, key: str = "") -> pd.DataFrame:
 
 
 def test_results_are_the_same_whatever_is_an_identifier_and_whatever_the_key(folder, monkeypatch):
-    from ex_cx.linkage import link
+    from ex_cx.linkage import opening
 
     found = [panel(calls(identifiers=names), folder) for names in ((), ("agent", "customer"))]
     key_file(folder)
     found.append(panel(calls(identifiers=("agent",)), folder, "study.key"))
-    monkeypatch.setattr(link, "hash_columns", lambda frame, *_, **__: frame)
+    monkeypatch.setattr(opening, "hash_columns", lambda frame, *_, **__: frame)
     found.append(panel(calls(), folder))
     for each in found[1:]:
         pd.testing.assert_frame_equal(each, found[0], check_exact=True)

@@ -14,8 +14,8 @@ from ex_cx.linkage.exportmaps.column import ColumnMapping
 from ex_cx.linkage.exportmaps.spec import FileForm, TableMapping
 from ex_cx.linkage.files.delimited import delimited_cells
 from ex_cx.linkage.files.places import looks_like_data
-from ex_cx.linkage.link import read_source
 from ex_cx.linkage.measure import measure_source
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec
 from ex_cx.linkage.sources import read_table
 from tests.linkage.companies import quick

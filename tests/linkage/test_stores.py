@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 from ex_cx.errors import SchemaError, SourceError
-from ex_cx.linkage.link import link_study_data, read_source
+from ex_cx.linkage.link import link_study_data
 from ex_cx.linkage.measure import measure_source
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, ReadSpec, SourceSpec
 from ex_cx.linkage.stores import open_table
 

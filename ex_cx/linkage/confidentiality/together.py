@@ -114,7 +114,7 @@ def _check_unprotected(first: str, spec: SourceSpec, name: str, other: SourceSpe
     if bare:
         raise LinkError(
             f"{some(bare)} of {name!r} would show sums, ratios or numbers of the answers that "
-            f"{first!r} measures ({spec.path!r}), also of few people. Measure answers by mean, "
+            f"{first!r} measures ({spec.place!r}), also of few people. Measure answers by mean, "
             f"share or nps, count and sum them in {first!r} itself, and use other columns for "
             "ratios."
         )
@@ -138,7 +138,7 @@ def _check_alike(
     unlike = [key for key, (one, two) in what.items() if one != two]
     if unlike:
         raise LinkError(
-            f"{first.name!r} and {source.name!r} measure the same answers ({spec.path!r}, column "
+            f"{first.name!r} and {source.name!r} measure the same answers ({spec.place!r}, column "
             f"{some(sorted(mine & its))}) with different {' and '.join(map(repr, unlike))}: side "
             "by side they could tell of few people. State the same in both, or make two studies "
             "and publish one."
@@ -209,9 +209,12 @@ def _both(one: PeopleCells, first: str, two: PeopleCells, second: str) -> People
 
 
 def _file(spec: SourceSpec) -> tuple[str, str, str]:
-    """The table that a source reads: its file, and the table or the sheet in it."""
+    """The table that a source reads: its file or connection, and the table or the sheet in it."""
     form = spec.mapping.file if spec.mapping is not None else spec.read
-    table = spec.database.table if spec.database is not None else ""
+    asked = spec.database
+    if asked is not None and asked.connection:
+        return asked.variable, asked.schema, asked.table
+    table = asked.table if asked is not None else ""
     return os.path.normpath(spec.path), table, str(form.sheet or "")
 
 

@@ -14,7 +14,7 @@ from ex_cx.linkage.files.cells import Cells, check_header, refuse_data_for_names
 from ex_cx.linkage.parsing import as_text, beyond_floats
 from ex_cx.linkage.wording import counted
 
-__all__ = ["excel_cells", "excel_sheets", "parquet_cells"]
+__all__ = ["arrow_cells", "excel_cells", "excel_sheets", "parquet_cells"]
 
 MOST_UNPACKED = 2**29
 """Bytes; a small file that unpacks to more is a mistake, or made to fill the memory."""
@@ -34,6 +34,18 @@ def parquet_cells(name: str, content: bytes) -> Cells:
             f"{name!r} is not a Parquet file that can be read ({str(error)[:200]}). Export it "
             "again."
         ) from error
+    return arrow_cells(name, table)
+
+
+def arrow_cells(name: str, table: Any) -> Cells:
+    """Columns as typed in an Arrow table.
+
+    Raises
+    ------
+    SourceError : columns of lists, records or bytes; a repeated column name.
+    """
+    import pyarrow as pa
+
     names = check_header(name, table.column_names)
     nested = [field.name for field in table.schema if pa.types.is_nested(field.type)]
     if nested:

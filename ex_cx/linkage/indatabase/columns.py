@@ -19,7 +19,15 @@ from ex_cx.linkage.check import REMEDY, limits, limits_in_words
 from ex_cx.linkage.schema import ColumnRule, Frequency, SourceSpec, TableSchema
 from ex_cx.linkage.wording import counted, written_like
 
-__all__ = ["Columns", "Numbers", "position_of", "seconds_of", "typed_columns"]
+__all__ = [
+    "Columns",
+    "Numbers",
+    "position_of",
+    "refuse_lacking",
+    "refuse_zone",
+    "seconds_of",
+    "typed_columns",
+]
 
 _SHOWN = 200
 """Different wrong values whose forms are told."""
@@ -145,14 +153,7 @@ def typed_columns(table: Any, schema: TableSchema, spec: SourceSpec) -> Columns:
         holds none.
     """
     _check_is_table(table, schema.name)
-    names = list(table.columns)
-    lacking = [rule.name for rule in schema.columns if rule.name not in names]
-    if lacking:
-        hints = "".join(nearest(name, names) for name in lacking)
-        raise SchemaError(
-            f"{schema.name!r} lacks {counted(len(lacking), 'column')} ({some(lacking, 12)})."
-            f"{hints} It has {len(names)}: {some(names, 12)}."
-        )
+    refuse_lacking(table.columns, [rule.name for rule in schema.columns], schema.name)
     free = {spec.unit, *spec.attributes.values(), *spec.read.text}
     numbers = _look_at_numbers(table, schema, spec)
     plain = _plain_texts(table, schema) | set(numbers)
@@ -176,6 +177,22 @@ def typed_columns(table: Any, schema: TableSchema, spec: SourceSpec) -> Columns:
         doubtful=frozenset(asked - set(right)),
         numbers=right,
     )
+
+
+def refuse_lacking(names: Collection[str], wanted: Collection[str], table: str) -> None:
+    """Refuse a table that lacks columns; the nearest names are told.
+
+    Raises
+    ------
+    SchemaError : one of `wanted` is not among the names.
+    """
+    lacking = [name for name in wanted if name not in names]
+    if lacking:
+        hints = "".join(nearest(name, names) for name in lacking)
+        raise SchemaError(
+            f"{table!r} lacks {counted(len(lacking), 'column')} ({some(lacking, 12)})."
+            f"{hints} It has {len(names)}: {some(names, 12)}."
+        )
 
 
 def _look_at_numbers(table: Any, schema: TableSchema, spec: SourceSpec) -> dict[str, Numbers]:
@@ -319,17 +336,28 @@ def _date(column: Any, name: str, table: str) -> Any:
     kind = column.type()
     if kind.is_date():
         return column.cast("timestamp")
-    if kind.is_timestamp() and kind.timezone is None:
+    refuse_zone(kind, name, table)
+    if kind.is_timestamp():
         return column
-    told = "times of a zone" if kind.is_timestamp() else f"values of the type {kind}"
-    how = (
-        "Turn them into clock times of the place, such as AT TIME ZONE 'Europe/Berlin' in a view"
-        if kind.is_timestamp()
-        else "Cast them in the database, such as CAST(... AS DATE) in a view"
-    )
     raise SchemaError(
-        f"{table!r}, column {name!r}: dates are needed, and the database holds {told}. {how}."
+        f"{table!r}, column {name!r}: dates are needed, and the database holds values of the type "
+        f"{kind}. Cast them in the database, such as CAST(... AS DATE) in a view."
     )
+
+
+def refuse_zone(kind: Any, name: str, table: str) -> None:
+    """Refuse times of a zone, which are of another day elsewhere.
+
+    Raises
+    ------
+    SchemaError : the type is one of them.
+    """
+    if kind.is_timestamp() and kind.timezone is not None:
+        raise SchemaError(
+            f"{table!r}, column {name!r}: dates are needed, and the database holds times of a "
+            "zone. Turn them into clock times of the place, such as AT TIME ZONE 'Europe/Berlin' "
+            "in a view."
+        )
 
 
 def position_of(column: Any, frequency: Frequency) -> Any:

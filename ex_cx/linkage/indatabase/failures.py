@@ -9,7 +9,13 @@ from ex_cx.errors import SourceError
 
 __all__ = ["asking"]
 
-_ROOMS = ("duckdb", "_duckdb", "ibis", "sqlglot", "pyspark", "py4j", "pyarrow")
+_ROOMS = (
+    *("duckdb", "_duckdb", "ibis", "sqlglot", "pyspark", "py4j", "pyarrow"),
+    *("sqlite3", "psycopg", "psycopg2", "MySQLdb", "pyodbc", "oracledb", "snowflake", "google"),
+    *("clickhouse_connect", "clickhouse_driver", "trino", "databricks", "impala", "pyexasol"),
+    *("pydruid", "singlestoredb", "pyathena", "redshift_connector"),
+)
+"""Packages that speak for a database."""
 _WHY = {
     "ConversionException": "a value does not fit the type that a view or a column asks for",
     "OutOfRangeException": "a number is too large",
@@ -22,6 +28,20 @@ _WHY = {
     "FatalException": "the file is damaged",
     "SerializationException": "the file is damaged",
     "UnicodeDecodeError": "it holds text that is damaged",
+    "OperationalError": "it is out of reach, busy or refuses the question",
+    "AdminShutdown": "its server was shut down",
+    "InsufficientPrivilege": "its user may not read that",
+    "InvalidTextRepresentation": "a value does not fit the type that a view or a column asks for",
+    "NumericValueOutOfRange": "a number is too large",
+    "QueryCanceled": "its server stopped the question, perhaps after a time that is set there",
+    "TableNotFound": "the table is not there",
+}
+_CANNOT = ("OperationNotDefinedError", "UnsupportedOperationError", "UnsupportedBackendType")
+_WAYS_OUT = {
+    **dict.fromkeys(_CANNOT, "Export the table to Parquet and name that file"),
+    "OperationalError": "See that it runs, and run it again",
+    "AdminShutdown": "See that it runs, and run it again",
+    "InsufficientPrivilege": "Ask for the right to select from it",
 }
 
 
@@ -51,8 +71,10 @@ leave the column out.
         if kind.__module__.partition(".")[0] not in _ROOMS and not is_damaged:
             raise
         why = _WHY.get(kind.__name__)
+        if kind.__name__ in _CANNOT:
+            why = "this kind of database cannot compute it"
+        way = _WAYS_OUT.get(kind.__name__, "Correct it there, or leave the column out")
         told = f"{why} ({kind.__name__})" if why else kind.__name__
         raise SourceError(
-            f"The database cannot answer what is asked of {name!r}: {told}. Correct it there, or "
-            "leave the column out."
+            f"The database cannot answer what is asked of {name!r}: {told}. {way}."
         ) from None

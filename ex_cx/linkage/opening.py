@@ -1,0 +1,89 @@
+"""What a source names, read or opened: a file, a database in files, a table of a connection."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from ex_cx.errors import SchemaError
+from ex_cx.linkage.confidentiality.identifiers import hash_columns
+from ex_cx.linkage.connections import fetch_source, groups_itself, open_connection
+from ex_cx.linkage.periods import dates_needed
+from ex_cx.linkage.schema import DatabaseSpec, SourceSpec
+from ex_cx.linkage.sources import TableOpen, TableRead, read_table
+from ex_cx.linkage.stores import DUCKDB, open_table
+
+__all__ = ["read_source"]
+
+_WRITTEN = ("encoding", "delimiter", "decimal", "date_format", "sheet")
+"""How a file is written, which has no meaning in a database."""
+
+
+def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead | TableOpen:
+    """Read the file of a source; units and attributes stay text, known dates are dates, identifiers
+    of people are keyed hashes.
+
+    Rows of a `database` are not read, only found, unless it is one that cannot group them as here.
+    """
+    if spec.database is not None or Path(spec.path).suffix.lower() in DUCKDB:
+        opened = _opened(spec, root)
+        fetched = not spec.path and not groups_itself(opened)
+        return fetch_source(opened, spec) if fetched else opened
+    table = _read_file(spec, root)
+    frame = hash_columns(table.frame, spec.people, table.report.name, unit=spec.unit)
+    return replace(table, frame=frame, hashed=spec.people)
+
+
+def _read_file(spec: SourceSpec, root: str | Path) -> TableRead:
+    """The file of a source as it is."""
+    read = spec.read
+    if spec.mapping is not None:
+        return read_table(
+            Path(root) / spec.path,
+            encoding=read.encoding,
+            delimiter=read.delimiter,
+            decimal=read.decimal,
+            missing=read.missing,
+            sheet=read.sheet,
+            mapping=spec.mapping,
+        )
+    dates = [
+        column
+        for measure in spec.measures.values()
+        for column, kind in measure.columns().items()
+        if kind == "date"
+    ]
+    if spec.period and dates_needed(spec.frequency) and not spec.is_spells:
+        dates.append(spec.period)
+    return read_table(
+        Path(root) / spec.path,
+        encoding=read.encoding,
+        delimiter=read.delimiter,
+        decimal=read.decimal,
+        dates=(*dates, *read.dates),
+        date_format=read.date_format,
+        text=(spec.unit, *spec.attributes.values(), *_margins(spec), *read.text),
+        missing=read.missing,
+        sheet=read.sheet,
+    )
+
+
+def _margins(spec: SourceSpec) -> tuple[str, ...]:
+    """Columns of categories by which respondents are weighted."""
+    return () if spec.weighting is None else tuple(spec.weighting.margins)
+
+
+def _opened(spec: SourceSpec, root: str | Path) -> TableOpen:
+    stated = {"mapping": spec.mapping, **{key: getattr(spec.read, key) for key in _WRITTEN}}
+    given = [key for key, value in stated.items() if value is not None]
+    if given:
+        raise SchemaError(
+            f"The rows of {spec.place!r} stay in a database, which has no {given[0]!r}. Leave it "
+            "out, or leave `database` out so that the file is read."
+        )
+    chosen = spec.database or DatabaseSpec()
+    if chosen.connection:
+        return open_connection(chosen)
+    return open_table(
+        Path(root) / spec.path, table=chosen.table, memory=chosen.memory, threads=chosen.threads
+    )
