@@ -217,7 +217,7 @@ def _without_names(rows: pd.DataFrame, spec: SourceSpec, hashed: Sequence[str]) 
     period = [spec.period] if spec.period in rows else []
     used = list(dict.fromkeys((*named, *spec.columns.values(), *period)))
     people = [name for name in spec.people if name in used and name not in hashed]
-    return hash_columns(rows[used], people, spec.path, unit=spec.unit)
+    return hash_columns(rows[used], people, spec.place, unit=spec.unit)
 
 
 def _from_database(

@@ -22,6 +22,7 @@ from ex_cx.linkage.wording import counted, written_like
 __all__ = [
     "Columns",
     "Numbers",
+    "order_of",
     "position_of",
     "refuse_lacking",
     "refuse_zone",
@@ -33,6 +34,7 @@ _SHOWN = 200
 """Different wrong values whose forms are told."""
 _FEW = 10_000
 """A text column of fewer different values is looked at for padding and blanks beforehand."""
+_NUMBER = r"(?i)^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity|nan)$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,13 +308,37 @@ def _typed(column: Any, rule: ColumnRule, table: str) -> Any:
 def _number(column: Any) -> Any:
     kind = column.type()
     if kind.is_boolean():
-        return column.cast("int8").cast("float64")
-    if kind.is_numeric():
+        return column.ifelse(1.0, (~column).ifelse(0.0, _null("float64")))
+    if kind.is_numeric() and not kind.is_decimal():
         return column.cast("float64")
-    if not kind.is_string():
+    if not kind.is_string() and not kind.is_decimal():
         return _null("float64")
-    value = column.try_cast("float64")
+    value = column.cast("float64") if kind.is_decimal() else _read_number(column)
     return value.isnan().ifelse(_null("float64"), value)
+
+
+def _read_number(column: Any) -> Any:
+    if not _is_postgres(column):
+        return column.try_cast("float64")
+    number = column.re_search(_NUMBER).ifelse(column, _null("string"))  # it has no cast that tries
+    return number.cast("float64")
+
+
+def _is_postgres(column: Any) -> bool:
+    return bool(column.get_backend().name == "postgres")
+
+
+def order_of(column: Any) -> Any:
+    """What text is ordered by as it is here, by code points; PostgreSQL has orders of countries."""
+    if not _is_postgres(column):
+        return column
+    import ibis
+
+    @ibis.udf.scalar.builtin(signature=(("string", "string"), "binary"))
+    def convert_to(text, encoding):  # type: ignore[no-untyped-def]
+        """Its bytes."""
+
+    return convert_to(column, "UTF8")
 
 
 def _text(column: Any) -> Any:
@@ -321,7 +347,7 @@ def _text(column: Any) -> Any:
     if kind.is_string():
         return column
     if kind.is_boolean():
-        return column.ifelse("True", "False")
+        return column.ifelse("True", (~column).ifelse("False", _null("string")))
     if kind.is_floating() or kind.is_decimal():
         value = column.cast("float64")
         whole = (value % 1 == 0) & (value.abs() < 2.0**53)

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ex_cx.linkage.grouped import nps_from_counts, refuse_broken_answers
-from ex_cx.linkage.indatabase.columns import Columns, Numbers, seconds_of
+from ex_cx.linkage.indatabase.columns import Columns, Numbers, order_of, seconds_of
 from ex_cx.linkage.schema import MeasureSpec, SourceSpec
 
 __all__ = [
@@ -198,9 +198,7 @@ def _scale(rows: Any, columns: Columns, measure: MeasureSpec) -> Any:
         _ends(measure) - item if name in measure.reverse else item
         for name, item in zip(measure.items, items, strict=True)
     ]
-    answered = sum(
-        (item.notnull().cast("int8").cast("float64") for item in items), ibis.literal(0.0)
-    )
+    answered = sum((item.notnull().ifelse(1.0, 0.0) for item in items), ibis.literal(0.0))
     total = sum((item.fill_null(0.0) for item in turned), ibis.literal(0.0))
     enough = (answered >= measure.min_share * len(items) - 1e-9) & (answered > 0)
     return enough.ifelse(total / answered.nullif(0.0), ibis.null("float64"))
@@ -228,7 +226,7 @@ def _resolved_contacts(
     latest = known["seconds_"].max().execute()
     end = 0 if pd.isna(latest) else int(latest)
     following = ibis.window(
-        group_by=known["customer_"], order_by=[known["seconds_"], known["unit_"]]
+        group_by=known["customer_"], order_by=[known["seconds_"], order_of(known["unit_"])]
     )
     known = known.mutate(next_=known["seconds_"].lead().over(following))
     gap, nothing = known["next_"] - known["seconds_"], ibis.null("float64")
