@@ -57,6 +57,39 @@ def test_a_survey_is_proposed_as_the_ready_mapping_has_it():
     assert "period: recorded_date  # guess" in text
 
 
+QUALTRICS = """StartDate,ResponseId,Status,Q1_NPS_GROUP,segment,branch
+Start Date,Response ID,Response Type,Group,Segment,Branch
+"{""ImportId"":""startDate"",""timeZone"":""ZONE""}","{""ImportId"":""_recordId""}",\
+"{""ImportId"":""status""}","{""ImportId"":""QID1_NPS""}","{""ImportId"":""s""}","{""ImportId"":""b""}"
+2024-03-01 09:00:00,R_1,IP Address,Promoter,big,A
+2024-03-02 09:00:00,R_2,Survey Preview,Detractor,small,B
+"""
+
+
+def test_a_survey_says_its_zone_and_which_column_is_the_unit(proposed):
+    text, columns, frame = proposed(QUALTRICS.replace("ZONE", "America/New_York"))
+    assert "times: {zone: America/New_York, to: America/New_York}  # guess" in text
+    assert "unit: branch  # guess" in text
+    assert "period: start_date  # guess" in text
+    assert frame["branch"].tolist() == ["A"]
+    assert "q1_nps_group" in columns
+
+
+@pytest.mark.parametrize("zone", ["Mars/Base", "../../etc/passwd", "/etc/passwd", "x" * 70, ""])
+def test_a_zone_that_there_is_not_is_not_proposed(proposed, zone):
+    text, _, frame = proposed(QUALTRICS.replace("ZONE", zone))
+    assert "# times: {zone: ..." in text
+    assert len(frame) == 1
+    assert not zone or zone not in text
+
+
+def test_the_only_time_is_the_period(proposed):
+    text, _, _ = proposed("ts|branch|handle_sec\n03/01/2024 09:30|A|1\n03/02/2024 10:00|B|2\n")
+    assert "period: ts  # guess" in text
+    text, _, _ = proposed("entry,exit,branch\n2024-03-01,2024-04-01,A\n2024-03-02,2024-05-01,B\n")
+    assert "period:" not in text
+
+
 def test_a_shift_file_is_proposed_with_its_clock_and_its_shift():
     text = propose_mapping(SAMPLES / "workforce_intervals.txt")
     assert (

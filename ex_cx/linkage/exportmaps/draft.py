@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import zoneinfo
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ import pandas as pd
 from ex_cx.errors import SourceError
 from ex_cx.linkage.exportmaps.column import folded
 from ex_cx.linkage.exportmaps.guess import (
+    VAGUE_UNITS,
     GuessedColumn,
     guess_column,
     is_named,
@@ -59,6 +61,7 @@ def propose_mapping(path: str | Path) -> str:
     frame = cells.frame
     below = _rows_below(frame)
     form = replace(form, below_header=below)
+    zone = _zone(frame.head(below))
     frame = frame.iloc[below:].reset_index(drop=True)
     filters, frame = _filters(frame)
     taken: set[str] = set()
@@ -79,7 +82,7 @@ def propose_mapping(path: str | Path) -> str:
         *_file_lines(form, _markers(frame, columns)),
         *filters,
         *_row_lines(frame, columns, bool(filters)),
-        *_time_lines(frame, columns),
+        *_time_lines(frame, columns, zone),
         "columns:",
         *(column.line() for column in columns),
         *_source_lines(columns),
@@ -94,6 +97,18 @@ def _rows_below(frame: pd.DataFrame) -> int:
         if len(texts) and texts.str.contains('"ImportId"', regex=False).mean() > 0.5:
             return at + 1
     return 0
+
+
+def _zone(below: pd.DataFrame) -> str:
+    """The zone of the clock that the import ids below the header name, if they name one."""
+    ids = pd.Series(below.to_numpy().ravel(), dtype="str")
+    named = ids.str.extract(r'"timeZone": ?"([A-Za-z0-9_+/-]{1,64})"')[0].dropna().unique()
+    if len(named) != 1:
+        return ""
+    try:
+        return zoneinfo.ZoneInfo(named[0]).key
+    except (ValueError, zoneinfo.ZoneInfoNotFoundError, OSError):
+        return ""
 
 
 def _filters(frame: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
@@ -111,10 +126,10 @@ def _filters(frame: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
     if "finished" in names and "responseid" in names:
         rule = f'{{column: {quoted(names["finished"])}, any_of: ["True", "1"]}}'
         lines.append(f"    - {rule}  # guess: whole responses")
-        if "status" in names:
-            listed = 'Survey Preview, Survey Test, Spam, "1", "2", "8"'
-            rule = f"{{column: {quoted(names['status'])}, none_of: [{listed}]}}"
-            lines.append(f"    - {rule}  # guess: no previews")
+    if "status" in names and "responseid" in names:
+        listed = 'Survey Preview, Survey Test, Spam, "1", "2", "8"'
+        rule = f"{{column: {quoted(names['status'])}, none_of: [{listed}]}}"
+        lines.append(f"    - {rule}  # guess: no previews")
     return (["rows:", "  keep:", *lines] if lines else []), frame.reset_index(drop=True)
 
 
@@ -152,8 +167,7 @@ def _with_clocks(columns: Sequence[GuessedColumn], frame: pd.DataFrame) -> list[
 def _is_date(column: GuessedColumn, cells: pd.Series) -> bool:
     """Is it a date without a time of day?"""
     _, text, _ = distinct_text(cells)
-    timed = _TIME in column.keys or any(key == "format" for key, _ in column.keys)
-    return timed and not bool(text.str.contains(":", regex=False).any())
+    return column.is_time and not bool(text.str.contains(":", regex=False).any())
 
 
 def _is_clock(column: GuessedColumn, cells: pd.Series) -> bool:
@@ -209,7 +223,11 @@ def _row_lines(frame: pd.DataFrame, columns: Sequence[GuessedColumn], begun: boo
         yield ""
 
 
-def _time_lines(frame: pd.DataFrame, columns: Sequence[GuessedColumn]) -> Iterator[str]:
+def _time_lines(frame: pd.DataFrame, columns: Sequence[GuessedColumn], zone: str) -> Iterator[str]:
+    if zone:
+        yield f"times: {{zone: {zone}, to: {zone}}}  # guess: the file says so below its header"
+        yield ""
+        return
     for column in columns:
         if _TIME in column.keys:
             _, text, _ = distinct_text(frame[column.old])
@@ -225,9 +243,13 @@ def _source_lines(columns: Sequence[GuessedColumn]) -> Iterator[str]:
     def first(role: str) -> GuessedColumn | None:
         return next((column for column in columns if column.role == role and not column.left), None)
 
-    unit, period = first("unit"), first("period")
+    units = [column for column in columns if column.role == "unit" and not column.left]
+    unit = next((c for c in units if not is_named(c.old, VAGUE_UNITS)), first("unit"))
+    times = [column for column in columns if column.is_time and not column.left]
     later = [c for c in columns if c.role == "period" and is_named(c.old, "record|answered|submit")]
-    period = later[0] if later else period
+    period = later[0] if later else first("period")
+    if period is None and len(times) == 1:
+        period = times[0]
     yield ""
     yield "source:"
     if unit is not None:

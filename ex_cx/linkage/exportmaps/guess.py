@@ -18,13 +18,23 @@ from ex_cx.linkage.exportmaps.values import distinct_text
 from ex_cx.linkage.parsing import parse_dates
 from ex_cx.linkage.wording import counted
 
-__all__ = ["GuessedColumn", "guess_column", "is_named", "odd_words", "plain_name", "quoted"]
+__all__ = [
+    "VAGUE_UNITS",
+    "GuessedColumn",
+    "guess_column",
+    "is_named",
+    "odd_words",
+    "plain_name",
+    "quoted",
+]
 
 PERIODS = r"period|month|date|recorded|start|created|time|day|week|quarter|year|wave|answered"
 UNITS = (
     r"team|store|unit|site|branch|department|dept|queue|group|trust|school|shop|segment|mu|office"
     r"|organisation|organization|provider|chain|hospital|clinic|location"
 )
+VAGUE_UNITS = r"group|segment|queue|location"
+"""Names of units only where no other column is called like one."""
 PERSONAL = r"email|mail|phone|mobile|address|ipaddress|birth|latitude|longitude|surname|firstname"
 PEOPLE = r"first|last|full|employee|agent|customer|user|recipient|respondent|contact|person|manager"
 FREE_TEXT = r"comment|text|verbatim|feedback|why|else|note|remark"
@@ -64,6 +74,11 @@ class GuessedColumn:
     left: str = ""
     role: str = ""
 
+    @property
+    def is_time(self) -> bool:
+        """Is it a date or a time?"""
+        return ("kind", "time") in self.keys or any(key == "format" for key, _ in self.keys)
+
     def line(self) -> str:
         """Its line of the proposal."""
         if self.left:
@@ -91,7 +106,7 @@ def guess_column(old: str, cells: pd.Series, taken: set[str]) -> GuessedColumn:
     long = float(np.average(text.str.len(), weights=size)) > 40 and len(text) > len(cells) / 2
     if long or is_named(old, FREE_TEXT):
         return GuessedColumn(old=old, left="it may be what people wrote")
-    if is_named(old, UNITS):
+    if is_named(old, UNITS) and not is_named(old, "nps"):  # else promoters and detractors
         return replace(base, keys=(("kind", "text"),), role="unit", why="a unit, by its name")
     return replace(base, keys=(("kind", "text"),), why=counted(len(text), "different text"))
 
