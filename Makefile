@@ -10,7 +10,7 @@ SPARK := .venv-spark
 # Bytecode written once makes every later start two to three times faster.
 unexport PYTHONDONTWRITEBYTECODE PYTHONPATH
 
-.PHONY: help demo lab test check format bench bench-scale spark calibrate soak fuzz picture clean
+.PHONY: help demo lab test check format bench bench-scale spark postgres calibrate soak fuzz picture clean
 
 help:
 	@echo "make demo       a full study on the embedded data; prints where index.html lies"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench      time against the peers; writes docs/benchmarks.md"
 	@echo "make bench-scale  50 million rows in DuckDB against pandas; writes into docs/databases.md"
 	@echo "make spark      the tests of databases on Spark (needs Java)"
+	@echo "make postgres   the tests of tables of a PostgreSQL server; URL=postgres://..."
 	@echo "make calibrate  bias and coverage over 1,000 simulated panels"
 	@echo "make soak       kill a batch at random moments, 100 times; N=5 for five"
 	@echo "make fuzz       malformed files for 10 minutes; MINUTES=60 for an hour"
@@ -71,6 +72,13 @@ spark: $(SPARK)/.spark
 	@java -version >/dev/null 2>&1 || { echo "Spark needs Java 17 or newer, and there is none" \
 		"(on Debian: apt-get install default-jre-headless)."; exit 1; }
 	$(SPARK)/bin/python -m pytest tests/linkage/test_database_spark.py
+
+# Tables are made and replaced in the database of the URL: give one that is for this alone.
+postgres: $(VENV)/.test
+	@test -n "$(URL)" || { echo "Name a server: make postgres URL=postgres://user:password@host/db"; \
+		exit 1; }
+	$(BIN)/python -m pip install --quiet --editable '.[postgres,test]'
+	EX_CX_TEST_POSTGRES="$(URL)" $(BIN)/python -m pytest tests/linkage/test_connections.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) $(SPARK) runs build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

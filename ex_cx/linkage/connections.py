@@ -34,7 +34,14 @@ from ex_cx.linkage.sources import type_cells
 from ex_cx.linkage.stores import attach_file, keep_to
 from ex_cx.linkage.wording import counted
 
-__all__ = ["fetch_source", "groups_itself", "measured_sha256", "open_connection"]
+__all__ = [
+    "close_table",
+    "fetch_source",
+    "groups_itself",
+    "measured_sha256",
+    "open_connection",
+    "refuse_changed",
+]
 
 GROUPING = ("duckdb", "postgres", "pyspark")
 """Databases held against rows in memory by the tests; of any other the rows are fetched: their text
@@ -123,17 +130,15 @@ def _connect(asked: DatabaseSpec) -> Any:
     try:
         import ibis
 
-        getattr(ibis, kind)
+        return _file(url, kind, asked) if kind in IN_FILES else ibis.connect(url)
+    except SourceError:
+        raise
     except ImportError:
         hint = {"duckdb": "ex-cx[db]", "sqlite": "ex-cx[db]", "postgres": "ex-cx[postgres]"}
         raise SourceError(
             f"The connection {asked.connection!r} needs a package that is not installed: "
             f"pip install '{hint.get(kind, f'ibis-framework[{kind}]')}'."
         ) from None
-    try:
-        return _file(url, kind, asked) if kind in IN_FILES else ibis.connect(url)
-    except SourceError:
-        raise
     except Exception as error:  # of any package; its message may hold the password
         raise SourceError(
             f"The connection {asked.connection!r} cannot be opened ({type(error).__name__}). Check "
@@ -251,6 +256,30 @@ def _written(value: object) -> str | None:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < _EXACT else repr(value)
     return None if value is None else str(value)
+
+
+def close_table(table: TableOpen | TableRead) -> None:
+    """Close the connection that a table came by; what is of no connection is left alone."""
+    if isinstance(table, TableOpen) and not table.report.hashed:
+        table.table.get_backend().disconnect()
+
+
+def refuse_changed(rows: int, report: ReadReport, name: str) -> None:
+    """Refuse what was measured of a table that somebody wrote to meanwhile.
+
+    Parameters
+    ----------
+    rows : that were measured; the report has those that were there before.
+
+    Raises
+    ------
+    SourceError : of a table of a connection, there are others.
+    """
+    if not report.hashed and rows != report.rows:
+        raise SourceError(
+            f"The table of {name!r} ({report.name}) changed while it was read: it had "
+            f"{counted(report.rows, 'row')}, then {rows:,}. Run it again when nobody writes to it."
+        )
 
 
 def measured_sha256(frames: Sequence[pd.DataFrame]) -> str:

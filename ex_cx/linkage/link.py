@@ -15,7 +15,7 @@ from ex_cx.linkage.calendar import calendar_codes
 from ex_cx.linkage.confidentiality.identifiers import key_from
 from ex_cx.linkage.confidentiality.protect import ReleaseAsked, protect_release, protect_sources
 from ex_cx.linkage.confidentiality.releases import Release
-from ex_cx.linkage.connections import measured_sha256
+from ex_cx.linkage.connections import close_table, measured_sha256, refuse_changed
 from ex_cx.linkage.crosswalk import Crosswalk, read_crosswalk
 from ex_cx.linkage.evidence import ScaleEvidence, scale_evidence, without_totals
 from ex_cx.linkage.linkspec import LinkSpec
@@ -100,15 +100,19 @@ def _measured(
     measured, evidence = [], []
     for name, spec in sources.items():
         table = read_source(spec, root)
-        source = measure_source(
-            table,
-            spec,
-            name,
-            first=plan.first,
-            last=plan.last,
-            frequency=plan.frequency,
-            crosswalk=_crosswalk(spec, root),
-        )
+        try:
+            source = measure_source(
+                table,
+                spec,
+                name,
+                first=plan.first,
+                last=plan.last,
+                frequency=plan.frequency,
+                crosswalk=_crosswalk(spec, root),
+            )
+        finally:
+            close_table(table)
+        refuse_changed(source.flow.steps[0][3], table.report, name)
         measured.append(source)
         if isinstance(table, TableRead):
             evidence.append(scale_evidence(table.frame, spec, name, source.people))
@@ -178,7 +182,7 @@ def _hashed(source: MeasuredSource) -> MeasuredSource:
     report = source.report
     if report is None or report.hashed:
         return source
-    told = [source.attributes, source.flow.frame(), source.suppressed]
+    told = [source.attributes.sort_values("unit"), source.flow.frame(), source.suppressed]
     found = measured_sha256([source.frame, *told, source.crosswalk, source.combined])
     return replace(source, report=replace(report, hashed=found))
 

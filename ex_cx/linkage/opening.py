@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ex_cx.errors import SchemaError
 from ex_cx.linkage.confidentiality.identifiers import hash_columns
-from ex_cx.linkage.connections import fetch_source, groups_itself, open_connection
+from ex_cx.linkage.connections import close_table, fetch_source, groups_itself, open_connection
 from ex_cx.linkage.periods import dates_needed
 from ex_cx.linkage.schema import DatabaseSpec, SourceSpec
 from ex_cx.linkage.sources import TableOpen, TableRead, read_table
@@ -27,8 +27,12 @@ def read_source(spec: SourceSpec, root: str | Path = ".") -> TableRead | TableOp
     """
     if spec.database is not None or Path(spec.path).suffix.lower() in DUCKDB:
         opened = _opened(spec, root)
-        fetched = not spec.path and not groups_itself(opened)
-        return fetch_source(opened, spec) if fetched else opened
+        if spec.path or groups_itself(opened):
+            return opened
+        try:
+            return fetch_source(opened, spec)
+        finally:
+            close_table(opened)
     table = _read_file(spec, root)
     frame = hash_columns(table.frame, spec.people, table.report.name, unit=spec.unit)
     return replace(table, frame=frame, hashed=spec.people)

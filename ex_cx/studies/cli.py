@@ -289,7 +289,8 @@ def main() -> None:
     except Exception as error:  # nobody foresaw it
         sys.exit(_tell_unexpected(error))
     finally:
-        gc.freeze()  # or the end would look at all that was imported once more: half a second
+        if "_duckdb" not in sys.modules:  # which tells of all that is frozen as a leak
+            gc.freeze()  # or the end would look at all that was imported once more: half a second
 
 
 @contextlib.contextmanager

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ex_cx.errors import RunError
+from ex_cx.errors import RunError, some
+from ex_cx.linkage.wording import counted
 from ex_cx.studies.layout import read_json
 from ex_cx.studies.manifest import decisive_parts, file_sha256, package_sha256, run_key
 from ex_cx.studies.preparing import input_paths
@@ -88,7 +89,13 @@ def verify_run(folder: Path, data_root: Path | None = None) -> tuple[list[str], 
     told = f"{len(recorded)} outputs"
     if data_root is not None:
         wrong += _input_differences(manifest, data_root)
-        told += f" and {len(manifest.get('inputs', {}))} inputs"
+        away = _tables_elsewhere(manifest)
+        told += f" and {len(manifest.get('inputs', {})) - len(away)} inputs"
+        if away:
+            told += (
+                f"; {counted(len(away), 'table')} of a connection ({some(away)}) cannot be hashed "
+                "and was not looked at: `ex-cx rerun` measures it anew"
+            )
     else:
         told += "; inputs were not looked at (give --data-root)"
     ending = f"{len(wrong)} differences" if wrong else "nothing differs"
@@ -136,9 +143,21 @@ def _is_same_page(folder: Path, manifest: Mapping[str, Any]) -> bool:
     return page == (folder / "report.html").read_text(encoding="utf-8")
 
 
+def _tables_elsewhere(manifest: Mapping[str, Any]) -> list[str]:
+    """Inputs that are tables of a connection, of which only what was measured is on record."""
+    sources = (manifest.get("data") or {}).get("sources") or {}
+    connected = {
+        name for name, each in sources.items() if (each.get("database") or {}).get("connection")
+    }
+    inputs = manifest.get("inputs", {})
+    return [name for name, record in inputs.items() if record.get("source") in connected]
+
+
 def _input_differences(manifest: Mapping[str, Any], root: Path) -> Iterator[str]:
-    paths = input_paths(manifest.get("data"))
+    paths, away = input_paths(manifest.get("data")), _tables_elsewhere(manifest)
     for name, record in manifest.get("inputs", {}).items():
+        if name in away:
+            continue
         bare = name.removesuffix(f" ({record.get('source')})")
         files = [root / path for path in paths if Path(path).name == bare]
         there = [

@@ -41,7 +41,8 @@ _WAYS_OUT = {
     **dict.fromkeys(_CANNOT, "Export the table to Parquet and name that file"),
     "OperationalError": "See that it runs, and run it again",
     "AdminShutdown": "See that it runs, and run it again",
-    "InsufficientPrivilege": "Ask for the right to select from it, and for a crosswalk to make temporary tables",
+    "InsufficientPrivilege": "Ask for the right to select, with a crosswalk also to make temporary "
+    "tables",
 }
 
 
