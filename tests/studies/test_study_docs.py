@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 from ex_cx.estimation.conventions import Vcov
 from ex_cx.linkage.linkspec import DeriveSpec, LinkSpec, WhereSpec
-from ex_cx.linkage.schema import Frequency, MeasureSpec, Metric, ReadSpec, SourceSpec
+from ex_cx.linkage.schema import DatabaseSpec, Frequency, MeasureSpec, Metric, ReadSpec, SourceSpec
 from ex_cx.linkage.validation import check
 from ex_cx.linkage.weightspec import WeightingSpec
 from ex_cx.models.spec import Estimator
@@ -74,7 +74,17 @@ def test_every_key_of_a_model_is_named(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", [SourceSpec, ReadSpec, MeasureSpec, WeightingSpec, LinkSpec, DeriveSpec, WhereSpec]
+    "kind",
+    [
+        SourceSpec,
+        ReadSpec,
+        DatabaseSpec,
+        MeasureSpec,
+        WeightingSpec,
+        LinkSpec,
+        DeriveSpec,
+        WhereSpec,
+    ],
 )
 def test_every_key_of_a_source_is_named(kind):
     names = [field.name for field in dataclasses.fields(kind)]
