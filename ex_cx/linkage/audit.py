@@ -83,6 +83,7 @@ class LinkAudit:
     margins : source, period, margin, category, respondents, answered_pct, known_pct, weighted_pct,
         mean_weight: who carries which weights, and what they stand for.
     strangers : unit, seen_in, lacks, unit_periods: units that not every source knows.
+    alike : left, right, left_in, right_in: units that capitals and spaces alone tell apart.
     selective : rows kept and lost compared, as `compare_lost` returns them.
     scales, waves : may the answers of a scale be averaged, and is it the same in every wave; as
         `scale_evidence` returns them.
@@ -98,6 +99,7 @@ class LinkAudit:
     weighting: pd.DataFrame = field(default_factory=pd.DataFrame)
     margins: pd.DataFrame = field(default_factory=pd.DataFrame)
     strangers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    alike: pd.DataFrame = field(default_factory=pd.DataFrame)
     selective: pd.DataFrame = field(default_factory=pd.DataFrame)
     scales: pd.DataFrame = field(default_factory=pd.DataFrame)
     waves: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -137,6 +139,7 @@ _PARTS = {
     "weighting": "How respondents were weighted",
     "margins": "Whom the weights stand for",
     "strangers": "Units that not every source knows",
+    "alike": "Units that capitals and spaces alone tell apart",
     "selective": "Are the rows that were lost different?",
     "scales": "May the answers of a scale be averaged?",
     "waves": "Is a scale the same in every wave?",

@@ -25,6 +25,7 @@ from ex_cx.linkage.panel import Panel
 from ex_cx.linkage.periods import period_label, period_values
 from ex_cx.linkage.schema import SourceSpec
 from ex_cx.linkage.sources import TableRead
+from ex_cx.linkage.suggest import alike_units
 from ex_cx.linkage.wording import counted
 
 __all__ = ["Linked", "link_sources", "link_study_data"]
@@ -301,6 +302,7 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
     reads = [{"source": name, **report.to_dict()} for name, report in files if report is not None]
     suppressed = [s.suppressed.assign(source=s.name) for s in sources if len(s.suppressed)]
     weighed = [(s.name, s.weighed) for s in sources if s.weighed is not None]
+    known = _known(sources, keys)
     return LinkAudit(
         flow=pd.concat([*(s.flow.frame() for s in sources), flow.frame()], ignore_index=True),
         unmatched=pd.DataFrame(sides),
@@ -313,21 +315,24 @@ def _audit(sources: Sequence[MeasuredSource], keys: _Keys, linked: np.ndarray) -
         combined=_source_first([s.combined.assign(source=s.name) for s in sources]),
         weighting=_source_first([w.periods.assign(source=name) for name, w in weighed]),
         margins=_source_first([w.margins.assign(source=name) for name, w in weighed]),
-        strangers=_strangers(sources, keys),
+        strangers=known[known["lacks"] != ""].reset_index(drop=True),
+        alike=alike_units(known["unit"], known["seen_in"]),
     )
 
 
-def _strangers(sources: Sequence[MeasuredSource], keys: _Keys) -> pd.DataFrame:
-    """Units that not every source knows: unit, seen_in, lacks, unit_periods."""
+def _known(sources: Sequence[MeasuredSource], keys: _Keys) -> pd.DataFrame:
+    """The units, and which sources know them: unit, seen_in, lacks, unit_periods."""
     n = len(keys.labels)
     seen = np.stack([np.bincount(keys.unit[rows >= 0], minlength=n) > 0 for rows in keys.rows])
-    size = np.bincount(keys.unit, minlength=n)
     names = np.array([source.name for source in sources], dtype=object)
-    rows = [
-        (keys.labels[at], ", ".join(names[seen[:, at]]), ", ".join(names[~seen[:, at]]), size[at])
-        for at in np.flatnonzero(~seen.all(axis=0))
-    ]
-    return pd.DataFrame(rows, columns=["unit", "seen_in", "lacks", "unit_periods"])
+    return pd.DataFrame(
+        {
+            "unit": keys.labels,
+            "seen_in": [", ".join(names[seen[:, at]]) for at in range(n)],
+            "lacks": [", ".join(names[~seen[:, at]]) for at in range(n)],
+            "unit_periods": np.bincount(keys.unit, minlength=n),
+        }
+    )
 
 
 def _source_first(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -13,10 +13,11 @@ import pandas as pd
 from ex_cx.errors import LinkError
 from ex_cx.linkage.audit import LinkAudit
 
-__all__ = ["draft_crosswalk", "suggest_from_audit", "suggest_matches"]
+__all__ = ["alike_units", "draft_crosswalk", "suggest_from_audit", "suggest_matches"]
 
 _COLUMNS = ["left", "right", "score", "why"]
 _AT_ONCE = 500
+SAME = "the same but for capitals and spaces"
 
 
 def suggest_matches(
@@ -76,12 +77,14 @@ def suggest_matches(
 
 
 def suggest_from_audit(audit: LinkAudit, *, least: float = 85.0, most: int = 3) -> pd.DataFrame:
-    """Suggestions among the units that not every source knows: left, right, score, why, seen_in.
+    """Suggestions: left, right, score, why, left_in, right_in (the sources that know each).
 
-    Only units that no source has both of are paired; those that a source tells apart are two.
+    Units that not every source knows are paired, where no source has both: those that a source
+    tells apart are two, unless capitals and spaces alone tell them apart.
     """
-    strangers = audit.strangers
+    strangers, alike = audit.strangers, audit.alike
     parts = [pd.DataFrame(columns=[*_COLUMNS, "left_in", "right_in"])]
+    parts.append(alike.assign(score=100.0, why=SAME) if len(alike) else alike)
     seen = strangers["seen_in"].astype(str) if len(strangers) else pd.Series(dtype="str")
     names = sorted(set(seen))
     for at, one in enumerate(names):
@@ -92,8 +95,31 @@ def suggest_from_audit(audit: LinkAudit, *, least: float = 85.0, most: int = 3) 
             found = suggest_matches(*sides, least=least, most=most)
             parts.append(found.assign(left_in=one, right_in=other))
     filled = [part for part in parts if len(part)] or parts[:1]
-    whole = pd.concat(filled, ignore_index=True)
+    whole = pd.concat(filled, ignore_index=True)[[*_COLUMNS, "left_in", "right_in"]]
     return whole.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def alike_units(units: Iterable[str], seen_in: Iterable[str]) -> pd.DataFrame:
+    """Units of one source that capitals and spaces alone tell apart.
+
+    Columns left (known to fewer sources), right, left_in, right_in.
+
+    >>> alike_units(["Team A", "team a", "Team B"], ["staff, calls", "staff", "calls"])
+         left   right left_in      right_in
+    0  team a  Team A   staff  staff, calls
+    """
+    found: dict[str, list[tuple[str, str]]] = {}
+    for unit, seen in zip(units, seen_in, strict=True):
+        found.setdefault(_folded(unit), []).append((str(unit), seen))
+    rows = []
+    for group in found.values():
+        (best, known), *others = sorted(group, key=lambda each: -len(each[1].split(", ")))
+        rows += [
+            (unit, best, seen, known)
+            for unit, seen in others
+            if set(seen.split(", ")) & set(known.split(", "))
+        ]
+    return pd.DataFrame(rows, columns=["left", "right", "left_in", "right_in"])
 
 
 def draft_crosswalk(suggestions: pd.DataFrame) -> pd.DataFrame:
@@ -137,14 +163,19 @@ def _plain(label: str) -> str:
     return " ".join(re.sub(r"\b0+(?=\d)", "", letters).split())
 
 
+def _folded(label: str) -> str:
+    """Without capitals and needless spaces."""
+    return " ".join(str(label).casefold().split())
+
+
 def _numbers(plain: str) -> list[str]:
     return sorted(number.lstrip("0") for number in re.findall(r"\d+", plain))
 
 
 def _why(left: str, right: str) -> str:
-    one, two = (" ".join(label.casefold().split()) for label in (left, right))
+    one, two = _folded(left), _folded(right)
     if one == two:
-        return "the same but for capitals and spaces"
+        return SAME
     plain = [re.sub(r"[^\w]", "", label) for label in (one, two)]
     if plain[0] == plain[1]:
         return "the same but for signs and spaces"

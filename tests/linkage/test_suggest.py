@@ -9,6 +9,7 @@ import pytest
 
 from ex_cx.errors import SchemaError
 from ex_cx.linkage.alignspec import CrosswalkSpec
+from ex_cx.linkage.audit import LinkAudit
 from ex_cx.linkage.crosswalk import Crosswalk
 from ex_cx.linkage.link import Linked, link_sources
 from ex_cx.linkage.measure import measure_source
@@ -65,9 +66,25 @@ def test_only_units_that_no_source_tells_apart_are_paired_and_none_is_joined():
     found = suggest_from_audit(linked.audit)
     assert found[["left", "right"]].to_numpy().tolist() == [["team a", "Team A"]]
     assert set(linked.panel.frame["unit"]) == {"North", "Team A", "Team B", "team a"}
-    both = link(staff=["North", "Team A", "team a"], calls=["North", "Hull"])
+    both = link(staff=["North", "Team A", "Team-A"], calls=["North", "Hull"])
     assert len(suggest_from_audit(both.audit)) == 0
     assert len(suggest_from_audit(replace(linked.audit, strangers=pd.DataFrame()))) == 0
+
+
+def test_units_of_one_source_that_capitals_and_spaces_alone_tell_apart_are_told():
+    linked = link(staff=["North", "NORTH", "Team A", "team  a "], calls=["North", "Team A"])
+    found = suggest_from_audit(linked.audit)
+    assert found[["left", "right"]].to_numpy().tolist() == [
+        ["NORTH", "North"],
+        ["team  a ", "Team A"],
+    ]
+    assert found["left_in"].tolist() == ["staff", "staff"]
+    assert found["right_in"].tolist() == ["staff, calls", "staff, calls"]
+    assert linked.panel.n_units == 4
+    stored = LinkAudit.from_dict(linked.audit.to_dict())
+    pd.testing.assert_frame_equal(suggest_from_audit(stored), found)
+    old = linked.audit.to_dict() | {"alike": []}
+    assert len(suggest_from_audit(LinkAudit.from_dict(old))) == 0
 
 
 def test_a_draft_is_refused_until_a_person_dates_it():
