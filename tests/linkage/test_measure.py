@@ -328,7 +328,8 @@ def test_people_need_a_window():
         measure_source(people(), hris(), "hris")
     assert str(caught.value) == (
         "The source 'hris' counts people or accounts from their dates, so it needs the first and "
-        "last period that the file covers in full. State `first` and `last`."
+        "last period that the file covers in full. State `first` and `last`, there or "
+        "under `link` for all sources, such as first: 2024-01."
     )
     with pytest.raises(SchemaError) as caught:
         measure_source(people(), hris(first="January", last="2024-02"), "hris")
