@@ -38,6 +38,7 @@ __all__ = [
     "close_table",
     "fetch_source",
     "groups_itself",
+    "holds_text",
     "measured_sha256",
     "open_connection",
     "refuse_changed",
@@ -79,6 +80,11 @@ def groups_itself(opened: TableOpen) -> bool:
     return opened.table.get_backend().name in GROUPING
 
 
+def holds_text(opened: TableOpen) -> bool:
+    """Is it SQLite, where any column may hold anything and dates are text?"""
+    return bool(opened.table.get_backend().name == "sqlite")
+
+
 def fetch_source(opened: TableOpen, spec: SourceSpec) -> TableRead:
     """The columns that `spec` needs, read into memory as those of a file.
 
@@ -97,15 +103,16 @@ def fetch_source(opened: TableOpen, spec: SourceSpec) -> TableRead:
             refuse_zone(opened.table[rule.name].type(), rule.name, name)
     with asking(name):
         wanted = opened.table.select(*needed)
-        is_sqlite = opened.table.get_backend().name == "sqlite"
-        cells = _sqlite_cells(wanted, name) if is_sqlite else arrow_cells(name, wanted.to_pyarrow())
+        is_text = holds_text(opened)
+        cells = _sqlite_cells(wanted, name) if is_text else arrow_cells(name, wanted.to_pyarrow())
     dates = [rule.name for rule in rules.columns if rule.kind == "date"]
     table = type_cells(
         cells,
         replace(opened.report, rows=len(cells.frame)),
-        dates=dict.fromkeys((*dates, *spec.read.dates)),
+        dates=dict.fromkeys((*dates, *spec.read.dates), spec.read.date_format),
         text=dict.fromkeys((spec.unit, *spec.attributes.values(), *spec.read.text)),
         missing=spec.read.missing,
+        decimal=spec.read.decimal,
     )
     frame = hash_columns(table.frame, spec.people, name, unit=spec.unit)
     return replace(table, frame=frame, hashed=spec.people)

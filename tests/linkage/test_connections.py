@@ -14,12 +14,14 @@ import ibis
 import pandas as pd
 import pytest
 
-from ex_cx.errors import SchemaError, SourceError
+from ex_cx.errors import LinkError, SchemaError, SourceError
+from ex_cx.linkage import connections
 from ex_cx.linkage.connections import close_table, open_connection
 from ex_cx.linkage.link import link_study_data
 from ex_cx.linkage.measure import MeasuredSource, measure_source
 from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.schema import DatabaseSpec, MeasureSpec, ReadSpec, SourceSpec
+from ex_cx.linkage.sources import TableRead
 from tests.linkage.databases import (
     ATTRITION,
     MEASURES,
@@ -29,6 +31,15 @@ from tests.linkage.databases import (
     contacts,
     spell_spec,
     spells,
+)
+from tests.linkage.test_database_crosswalk import (
+    ADDED,
+    CHANGES,
+    KEEP,
+    NAMED,
+    SPLITS,
+    assert_same_mapping,
+    lines,
 )
 
 POSTGRES = os.environ.get("EX_CX_TEST_POSTGRES", "")
@@ -287,3 +298,57 @@ def test_a_connection_has_a_plain_name(name):
     assert SECRET not in str(error.value)
     with pytest.raises(SchemaError, match="Leave it out, or name one"):
         DatabaseSpec(schema="public")
+
+
+@pytest.mark.parametrize("frequency", ["month", "day"])
+def test_a_database_that_is_not_asked_to_group_gives_the_same(
+    put, tmp_path, monkeypatch, frequency
+):
+    monkeypatch.setattr(connections, "GROUPING", ())
+    spec = csv(contact_spec(frequency=frequency, read=ReadSpec(dates=('when "it" was',))))
+    frame = contacts(3, 900)
+    put(frame, "rows")
+    assert isinstance(read_source(from_connection(spec, "rows")), TableRead)
+    assert_same(*both(put, tmp_path, frame, spec))
+
+
+@pytest.mark.parametrize(("split", "added"), [(False, False), (True, True)])
+def test_units_are_mapped_alike(put, split, added):
+    keep = {"crosswalk": KEEP, "measures": ADDED} if added else {"crosswalk": NAMED}
+    crosswalk = lines(SPLITS, KEEP) if split else lines(CHANGES)
+    frame, spec = contacts(4, 900).assign(region="all"), contact_spec(**keep)
+    put(frame, "rows")
+    found = measure_source(
+        read_source(from_connection(spec, "rows")), spec, "s", crosswalk=crosswalk
+    )
+    assert_same_mapping(found, measure_source(frame, spec, "s", crosswalk=crosswalk))
+
+
+def test_identifiers_are_hashed_and_two_sources_share_a_connection(put):
+    put(ANSWERS.assign(who=["u1", "u2", "u3", "u4"] * 10), "answers")
+    again = {"again": MeasureSpec(metric="fcr", customer="who")}
+    found = link_study_data({"s": study_spec(), "t": replace(study_spec(), measures=again)})
+    assert {"cx_nps", "again"} <= set(found.panel.frame)
+    names = found.audit.reads["name"].tolist()
+    assert names == ["HOUSE, table answers", "HOUSE, table answers"]
+
+
+def test_an_empty_table_is_told(put):
+    put(ANSWERS.head(0), "answers")
+    with pytest.raises((SchemaError, SourceError, LinkError), match=r"0 rows|no rows"):
+        link_study_data({"s": study_spec()})
+
+
+def test_how_text_is_written_is_stated_where_numbers_and_dates_are_text(put, request):
+    if "sqlite" in request.node.name:
+        put(ANSWERS, "answers")
+        plain = link_study_data({"s": study_spec()}).panel.frame
+        score = ANSWERS["score"].map("{:.1f}".format).str.replace(".", ",")
+        put(ANSWERS.assign(day=ANSWERS["day"].dt.strftime("%d/%m/%Y"), score=score), "answers")
+        written = ReadSpec(decimal=",", date_format="%d/%m/%Y")
+        found = link_study_data({"s": replace(study_spec(), read=written)}).panel.frame
+        pd.testing.assert_frame_equal(found, plain)
+        return
+    put(ANSWERS, "answers")
+    with pytest.raises(SchemaError, match="which has no 'decimal'"):
+        read_source(replace(study_spec(), read=ReadSpec(decimal=",")))

@@ -33,6 +33,8 @@ _WHY = {
     "InsufficientPrivilege": "its user may not read that",
     "InvalidTextRepresentation": "a value does not fit the type that a view or a column asks for",
     "NumericValueOutOfRange": "a number is too large",
+    "DatetimeFieldOverflow": "a date is too early or too late",
+    "DivisionByZero": "a view divides by zero",
     "QueryCanceled": "its server stopped the question, perhaps after a time that is set there",
     "TableNotFound": "the table is not there",
 }
