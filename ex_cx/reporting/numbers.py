@@ -87,11 +87,13 @@ def count(value: float) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with a capital first letter, and the rest as it is.
+    """The text with a capital first letter, and the rest as it is; a column's name stays one.
 
-    >>> capital("mean NPS")
-    'Mean NPS'
+    >>> capital("mean NPS"), capital("cx_nps per 1 more ex_load")
+    ('Mean NPS', 'cx_nps per 1 more ex_load')
     """
+    if "_" in text.partition(" ")[0]:
+        return text
     return text[:1].upper() + text[1:]
 
 
