@@ -147,9 +147,10 @@ def _connect(asked: DatabaseSpec) -> Any:
             f"pip install '{hint.get(kind, f'ibis-framework[{kind}]')}'."
         ) from None
     except Exception as error:  # of any package; its message may hold the password
+        settings = ", and `memory` and `threads`" if kind == "duckdb" else ""
         raise SourceError(
             f"The connection {asked.connection!r} cannot be opened ({type(error).__name__}). Check "
-            f"the URL in {asked.variable}, that the database is there, and who may read it."
+            f"the URL in {asked.variable}, that the database is there, who may read it{settings}."
         ) from None
 
 
@@ -171,6 +172,8 @@ def _file(url: str, kind: str, asked: DatabaseSpec) -> Any:
             f"The connection {asked.connection!r} names a file that is not there. Correct the URL "
             f"in {asked.variable}: {kind}:///folder/file for a file from the root."
         )
+    if asked.threads < 0:
+        raise SourceError(f"`threads` is {asked.threads}. State how many, or 0 for all.")
     if kind == "sqlite":
         connection = ibis.sqlite.connect(file)
         connection.con.execute("PRAGMA query_only = ON")

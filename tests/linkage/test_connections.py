@@ -352,3 +352,32 @@ def test_how_text_is_written_is_stated_where_numbers_and_dates_are_text(put, req
     put(ANSWERS, "answers")
     with pytest.raises(SchemaError, match="which has no 'decimal'"):
         read_source(replace(study_spec(), read=ReadSpec(decimal=",")))
+
+
+@needs_server
+def test_a_server_that_goes_away_is_told_without_its_message(monkeypatch):
+    monkeypatch.setenv(VARIABLE, POSTGRES)
+    server = ibis.connect(POSTGRES)
+    server.create_table("answers", ANSWERS, overwrite=True)
+    opened = open_connection(DatabaseSpec(connection=NAME, table="answers"))
+    asked = "select pg_backend_pid()"
+    number = opened.table.get_backend().con.execute(asked).fetchone()[0]
+    server.con.execute("select pg_terminate_backend(%s)", [number])
+    with pytest.raises(SourceError, match=r"its server was shut down|out of reach") as error:
+        measure_source(opened, study_spec(), "s")
+    assert "terminating" not in "".join(traceback.format_exception(error.value))
+    close_table(opened)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({"memory": "much"}, "`memory` and `threads`"), ({"threads": -1}, "`threads` is -1")],
+)
+def test_settings_of_duckdb_are_named(tmp_path, monkeypatch, settings, told):
+    url = f"duckdb:///{tmp_path}/house.db"
+    connection = ibis.connect(url)
+    connection.create_table("answers", ANSWERS)
+    connection.disconnect()
+    monkeypatch.setenv(VARIABLE, url)
+    with pytest.raises(SourceError, match=told):
+        open_connection(DatabaseSpec(connection=NAME, **settings))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
+import ibis
+import pandas as pd
 import pytest
 
 from ex_cx.errors import SourceError
@@ -82,6 +86,18 @@ def test_without_the_variable_nothing_runs_and_it_is_named(study, tmp_path, monk
         run_study(study, out=tmp_path / "runs")
     with pytest.raises(SourceError, match=f"the environment variable {VARIABLE} is not set"):
         list(status_lines(study, None, tmp_path / "runs"))
+
+
+def test_the_terminal_shows_nothing_but_what_is_told(study, tmp_path, panel_frame, monkeypatch):
+    connection = ibis.connect(f"duckdb:///{tmp_path}/house.duckdb")
+    months = pd.to_datetime(panel_frame["month"])
+    connection.create_table("monthly", panel_frame.assign(month=months))
+    connection.disconnect()
+    monkeypatch.setenv(VARIABLE, f"duckdb:///{tmp_path}/house.duckdb")
+    command = [sys.executable, "-c", "from ex_cx.studies.cli import main; main()"]
+    done = subprocess.run([*command, "check", study], capture_output=True, text=True, check=True)
+    assert "read  house, table monthly: 96 rows, 7 columns" in done.stdout
+    assert done.stderr == ""
 
 
 def test_a_url_in_place_of_a_name_is_refused_and_not_shown(study):
