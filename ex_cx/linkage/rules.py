@@ -69,8 +69,8 @@ def need_window(edges: tuple[int | None, int | None], name: str) -> tuple[int, i
     if first is None or last is None:
         raise SchemaError(
             f"The source {name!r} counts people or accounts from their dates, so it needs the "
-            "first and last period that the file covers in full. State `first` and `last`, there or "
-            "under `link` for all sources, such as first: 2024-01."
+            "first and last period that the file covers in full. State `first` and `last`, there "
+            "or under `link` for all sources, such as first: 2024-01."
         )
     if last < first:
         raise SchemaError(f"The window of {name!r} ends before it starts. Correct first and last.")

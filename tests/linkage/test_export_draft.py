@@ -12,6 +12,8 @@ from ex_cx.errors import SchemaError, SourceError, StudyError
 from ex_cx.linkage.exportmaps.column import ColumnMapping
 from ex_cx.linkage.exportmaps.draft import propose_mapping
 from ex_cx.linkage.exportmaps.spec import TableMapping
+from ex_cx.linkage.link import read_source
+from ex_cx.linkage.measure import measure_source
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.proposing import propose_for_file
 
@@ -86,8 +88,40 @@ def test_a_zone_that_there_is_not_is_not_proposed(proposed, zone):
 def test_the_only_time_is_the_period(proposed):
     text, _, _ = proposed("ts|branch|handle_sec\n03/01/2024 09:30|A|1\n03/02/2024 10:00|B|2\n")
     assert "period: ts  # guess" in text
-    text, _, _ = proposed("entry,exit,branch\n2024-03-01,2024-04-01,A\n2024-03-02,2024-05-01,B\n")
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("hire_date,exit_date", "ex_attrition_pct: {metric: attrition, hire: hire_date, exit:"),
+        ("joined,end_date", "ex_attrition_pct: {metric: attrition, hire: joined, exit: end_date}"),
+        ("start_date,churn_date", "cx_retention_pct: {metric: retention, start: start_date, end:"),
+        ("contract_start,contract_end", "cx_retention_pct: {metric: retention, start: contract"),
+    ],
+)
+def test_first_and_last_days_are_spells_and_no_period(proposed, head, told):
+    text, _, _ = proposed(f"{head},branch\n2024-03-01,2024-04-01,A\n2024-03-02,2024-05-01,B\n")
+    assert told in text
     assert "period:" not in text
+
+
+@pytest.mark.parametrize("head", ["start_time,end_time", "StartDate,EndDate", "opened,answered"])
+def test_the_end_of_a_call_is_no_spell(proposed, head):
+    text, _, _ = proposed(f"{head},branch\n2024-03-01,2024-03-01,A\n2024-03-02,2024-03-02,B\n")
+    assert "metric:" not in text
+    assert "period:" in text
+
+
+def test_months_and_yes_and_no_are_measured_as_proposed(tmp_path):
+    rows = pd.DataFrame(
+        {"team": ["A", "B"] * 20, "wave": "2024-01", "resolved": ["yes", "no"] * 20}
+    )
+    rows.to_csv(tmp_path / "calls.csv", index=False)
+    (tmp_path / "p.yaml").write_text(propose_mapping(tmp_path / "calls.csv"), encoding="utf-8")
+    spec = read_mapping(tmp_path / "p.yaml").source_spec("calls.csv")
+    found = measure_source(read_source(spec, tmp_path), spec, "calls").frame
+    assert found["cx_fcr_pct"].tolist() == [100, 0]
+    assert found["period"].astype(str).tolist() == ["2024-01"] * 2
 
 
 def test_a_shift_file_is_proposed_with_its_clock_and_its_shift():

@@ -18,7 +18,6 @@ import pandas as pd
 from ex_cx.errors import SourceError
 from ex_cx.linkage.exportmaps.column import folded
 from ex_cx.linkage.exportmaps.guess import (
-    VAGUE_UNITS,
     GuessedColumn,
     guess_column,
     is_named,
@@ -26,6 +25,7 @@ from ex_cx.linkage.exportmaps.guess import (
     plain_name,
     quoted,
 )
+from ex_cx.linkage.exportmaps.measured import source_lines
 from ex_cx.linkage.exportmaps.spec import FileForm
 from ex_cx.linkage.exportmaps.values import distinct_text
 from ex_cx.linkage.sources import read_cells
@@ -85,7 +85,7 @@ def propose_mapping(path: str | Path) -> str:
         *_time_lines(frame, columns, zone),
         "columns:",
         *(column.line() for column in columns),
-        *_source_lines(columns),
+        *source_lines(columns),
     ]
     return "\n".join(lines) + "\n"
 
@@ -237,47 +237,3 @@ def _time_lines(frame: pd.DataFrame, columns: Sequence[GuessedColumn], zone: str
                 return
     yield "# times: {zone: ..., to: ...}   # no time says its zone; state it where clocks differ"
     yield ""
-
-
-def _source_lines(columns: Sequence[GuessedColumn]) -> Iterator[str]:
-    def first(role: str) -> GuessedColumn | None:
-        return next((column for column in columns if column.role == role and not column.left), None)
-
-    units = [column for column in columns if column.role == "unit" and not column.left]
-    unit = next((c for c in units if not is_named(c.old, VAGUE_UNITS)), first("unit"))
-    times = [column for column in columns if column.is_time and not column.left]
-    later = [c for c in columns if c.role == "period" and is_named(c.old, "record|answered|submit")]
-    period = later[0] if later else first("period")
-    if period is None and len(times) == 1:
-        period = times[0]
-    yield ""
-    yield "source:"
-    if unit is not None:
-        yield f"  unit: {quoted(unit.new)}  # guess"
-    else:
-        yield "  # unit: no column is called like one"
-    if period is not None:
-        yield f"  period: {quoted(period.new)}  # guess"
-    measures = list(_measures(columns))
-    if measures:
-        yield "  measures:  # guess: `ex_` is of employees, `cx_` of customers"
-        yield from measures
-    elif unit is None and period is None:
-        yield '  respondents: ""'
-
-
-def _measures(columns: Sequence[GuessedColumn]) -> Iterator[str]:
-    for column in columns:
-        name, new = re.sub(r"\W", "_", column.new), quoted(column.new)
-        if column.role == "nps":
-            yield f"    cx_{name}: {{metric: nps, score: {new}}}"
-        if column.role in ("ces_v1", "ces_2"):
-            high, way = (5, "high_is_bad") if column.role == "ces_v1" else (7, "low_is_bad")
-            fields = f"score: {new}, low: 1, high: {high}, direction: {way}"
-            yield f"    cx_{name}: {{metric: effort, {fields}}}"
-    for role, high in (("likert_5", 5), ("likert_7", 7)):
-        items = [quoted(column.new) for column in columns if column.role == role]
-        if items:
-            listed = ", ".join(items)
-            fields = f"items: [{listed}], low: 1, high: {high}"
-            yield f"    ex_{role}: {{metric: scale_mean, {fields}}}"

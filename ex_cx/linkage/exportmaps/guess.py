@@ -42,7 +42,10 @@ MARKERS = ("n/a", "na", "none", "null", "nan", "-", "--", ".", "#n/a", "missing"
 _NUMBER = r"[+\-\u2212]?(?:\d+(?:[.,]\d+)?|[.,]\d+)"
 _THOUSANDS = r"[+\-\u2212]?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 _CLOCK = r"\d{1,4}:[0-5]\d:[0-5]\d"
-_DATED = r"\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}/\d{1,2}/\d{1,2}|\d{4}-?[Qq][1-4]$"
+_DATED = (
+    r"\d{4}-\d{2}-\d{2}|\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}/\d{1,2}/\d{1,2}"
+    r"|\d{4}-(?:0[1-9]|1[0-2])$|\d{4}-?[Qq][1-4]$"
+)
 _FORMS = ("%m%d%Y", "%Y%m%d", "%d%m%Y", "%b %Y", "%b-%y", "%B %Y", "%d-%b-%Y", "%d %b %Y")
 _OFFSET = r":\d{2}(?:\.\d+)?\s?(?:Z|[+-]\d{2}:?\d{2})$"
 _LADDERS: tuple[tuple[str, ...], ...] = (
@@ -216,7 +219,7 @@ def _choices(base: GuessedColumn, known: pd.Series) -> GuessedColumn | None:
             scale = (("scale", "likert_5"),) if first == 1 else ()
             keys = (*scale, ("choices", f"{{{pairs}}}"))
             why = "the order of the words; `reverse: true` if worded the other way"
-            return replace(base, keys=keys, why=why, role="likert_5" if first else "")
+            return replace(base, keys=keys, why=why, role="likert_5" if first else "yes_no")
     labelled = plain.str.extract(r"^(\d{1,2}) ?[-:=] ?\D.*$")[0]
     numbers = labelled.fillna(plain.where(plain.str.fullmatch(r"\d{1,2}")))
     ends_only = labelled.dropna().isin(["0", "00", "10"]).all()  # other words may be anything
