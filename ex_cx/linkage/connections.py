@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
-import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import entry_points
@@ -31,7 +28,7 @@ from ex_cx.linkage.readspec import DatabaseSpec
 from ex_cx.linkage.rules import source_rules
 from ex_cx.linkage.schema import SourceSpec
 from ex_cx.linkage.sources import type_cells
-from ex_cx.linkage.stores import attach_file, keep_to
+from ex_cx.linkage.stores import connect_duckdb
 from ex_cx.linkage.wording import counted
 
 __all__ = [
@@ -178,18 +175,7 @@ def _file(url: str, kind: str, asked: DatabaseSpec) -> Any:
         connection = ibis.sqlite.connect(file)
         connection.con.execute("PRAGMA query_only = ON")
         return connection
-    used = min(asked.threads, os.cpu_count() or 1)
-    place = tempfile.mkdtemp(prefix="ex_cx-")
-    connection = ibis.duckdb.connect(
-        ":memory:",
-        temp_directory=place,
-        memory_limit=asked.memory,
-        **({"threads": used} if used else {}),
-    )
-    weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
-    attach_file(connection, file)
-    keep_to(connection, [])
-    return connection
+    return connect_duckdb(asked.memory, asked.threads, attached=file)
 
 
 def _find(connection: Any, asked: DatabaseSpec) -> tuple[str, str]:

@@ -97,16 +97,7 @@ def read_table(
         stated = {"encoding": encoding, "delimiter": delimiter, "decimal": decimal, "sheet": sheet}
         return _read_mapped(file, content, _with_form(rules, stated, missing))
     raw = _raw_table(file, content, FileForm(encoding=encoding, delimiter=delimiter, sheet=sheet))
-    report = ReadReport(
-        name=file.name,
-        hashed=hashlib.sha256(content).hexdigest(),
-        rows=len(raw.frame),
-        columns=len(raw.frame.columns),
-        encoding=raw.encoding,
-        delimiter=raw.delimiter,
-        detected=_detected(raw, encoding, delimiter, decimal),
-        date_formats={},
-    )
+    report = _report(file, content, raw, _detected(raw, encoding, delimiter, decimal))
     formats = dict.fromkeys(dates, date_format)
     return type_cells(raw, report, dates=formats, text=text, missing=missing, decimal=decimal)
 
@@ -222,23 +213,32 @@ def _read_mapped(file: Path, content: bytes, rules: TableMapping) -> TableRead:
     raw = _raw_table(file, content, form)
     first = form.above_header + form.below_header + 2
     made = apply_mapping(raw.frame, rules, name=file.name, first_row=first, numbers=raw.rows)
+    detected = _detected(raw, form.encoding, form.delimiter, form.decimal)
     return TableRead(
         frame=made.frame,
-        report=ReadReport(
-            name=file.name,
-            hashed=hashlib.sha256(content).hexdigest(),
-            rows=len(raw.frame),
-            columns=len(raw.frame.columns),
-            encoding=raw.encoding,
-            delimiter=raw.delimiter,
+        report=replace(
+            _report(file, content, raw, detected),
             decimal=made.decimal if raw.guess_numbers else "",
-            detected=_detected(raw, form.encoding, form.delimiter, form.decimal),
             date_formats=made.date_formats,
             coercions=_told(made),
         ),
         coercions=made.coercions,
         lost=made.lost,
         rows=made.rows,
+    )
+
+
+def _report(file: Path, content: bytes, raw: Cells, detected: tuple[str, ...]) -> ReadReport:
+    """Of the cells of a file, before their numbers and dates are read."""
+    return ReadReport(
+        name=file.name,
+        hashed=hashlib.sha256(content).hexdigest(),
+        rows=len(raw.frame),
+        columns=len(raw.frame.columns),
+        encoding=raw.encoding,
+        delimiter=raw.delimiter,
+        detected=detected,
+        date_formats={},
     )
 
 

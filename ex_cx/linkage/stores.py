@@ -18,7 +18,7 @@ from ex_cx.linkage.indatabase.failures import asking
 from ex_cx.linkage.reads import ReadReport, TableOpen
 from ex_cx.linkage.wording import counted
 
-__all__ = ["DUCKDB", "attach_file", "keep_to", "open_table"]
+__all__ = ["DUCKDB", "connect_duckdb", "open_table"]
 
 DUCKDB = (".duckdb", ".ddb")
 PARQUET = (".parquet", ".pq")
@@ -116,36 +116,55 @@ def _open(path: Path, files: Sequence[Path], table: str, memory: str, threads: i
     """
     try:
         import duckdb
-        import ibis
+        import ibis  # noqa: F401
     except ImportError as error:
         raise SourceError(
             f"Leaving the rows of {path.name!r} in a database needs the packages ibis and duckdb. "
             "Install them: pip install 'ex-cx[db]'."
         ) from error
-    used = min(threads, os.cpu_count() or 1)
-    settings: dict[str, Any] = {"memory_limit": memory} | ({"threads": used} if used else {})
-    place = tempfile.mkdtemp(prefix="ex_cx-")
     is_store = path.suffix.lower() in DUCKDB
     try:
-        connection = ibis.duckdb.connect(":memory:", temp_directory=place, **settings)
-        weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
-        if is_store:
-            attach_file(connection, path)
-        keep_to(connection, [] if is_store else files)
         if not is_store:
+            connection = connect_duckdb(memory, threads, files=files)
             return connection.read_parquet([str(file) for file in files])
+        connection = connect_duckdb(memory, threads, attached=path)
         chosen = _table(_names(connection), table, path.name)
         with asking(f"{path.name}, table {chosen}"):
             return connection.table(chosen)
     except (duckdb.Error, UnicodeDecodeError) as error:  # its message may quote what is held
-        shutil.rmtree(place, ignore_errors=True)
         raise SourceError(
             f"{path.name!r} cannot be opened by DuckDB ({type(error).__name__}). Check the file, "
             "that nothing has it open for writing, and the settings `memory` and `threads`."
         ) from None
 
 
-def attach_file(connection: Any, path: Path) -> None:
+def connect_duckdb(
+    memory: str, threads: int, *, attached: Path | None = None, files: Sequence[Path] = ()
+) -> Any:
+    """A connection with bounds, to a DuckDB file if one is `attached`, that reads `files` at most.
+
+    Raises
+    ------
+    duckdb.Error : the file or a setting is not right.
+    """
+    import ibis
+
+    used = min(threads, os.cpu_count() or 1)
+    settings: dict[str, Any] = {"memory_limit": memory} | ({"threads": used} if used else {})
+    place = tempfile.mkdtemp(prefix="ex_cx-")
+    try:
+        connection = ibis.duckdb.connect(":memory:", temp_directory=place, **settings)
+        if attached is not None:
+            _attach(connection, attached)
+        _keep_to(connection, files)
+    except BaseException:
+        shutil.rmtree(place, ignore_errors=True)
+        raise
+    weakref.finalize(connection, shutil.rmtree, place, ignore_errors=True)
+    return connection
+
+
+def _attach(connection: Any, path: Path) -> None:
     """The file beside an empty database, as it could not be opened twice with two settings.
 
     Its name there is the one it has when it is opened alone, as its views may use it.
@@ -156,7 +175,7 @@ def attach_file(connection: Any, path: Path) -> None:
     connection.con.execute(f'USE "{quoted}".main')
 
 
-def keep_to(connection: Any, files: Sequence[Path]) -> None:
+def _keep_to(connection: Any, files: Sequence[Path]) -> None:
     """Other files than these are closed to the views of a database that a stranger has made."""
     listed = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
     connection.con.execute(f"SET allowed_paths = [{listed}]")

@@ -12,8 +12,8 @@ from ex_cx.errors import SchemaError, SourceError, StudyError
 from ex_cx.linkage.exportmaps.column import ColumnMapping
 from ex_cx.linkage.exportmaps.draft import propose_mapping
 from ex_cx.linkage.exportmaps.spec import TableMapping
-from ex_cx.linkage.link import read_source
 from ex_cx.linkage.measure import measure_source
+from ex_cx.linkage.opening import read_source
 from ex_cx.linkage.sources import shared_path
 from ex_cx.studies.proposing import propose_for_file
 
