@@ -394,16 +394,9 @@ def position_of(column: Any, frequency: Frequency) -> Any:
     if frequency in ("day", "hour"):
         return seconds_of(column) // (86_400 if frequency == "day" else 3_600)
     if frequency in ("month", "quarter"):
-        month = column.delta(_first_month(), unit="month") - 1969 * 12
+        month = (column.year().cast("int64") - 1970) * 12 + column.month() - 1
         return month if frequency == "month" else month // 3
     return column.year() if frequency == "year" else seconds_of(column) // 86_400
-
-
-def _first_month() -> Any:
-    """The first of all months: databases that count whole months, not their ends, count alike."""
-    import ibis
-
-    return ibis.timestamp("0001-01-01 00:00:00")
 
 
 def seconds_of(column: Any) -> Any:
