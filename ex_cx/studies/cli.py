@@ -46,6 +46,9 @@ DataRoot = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 INTERRUPTED = 130
+ADDRESSES = "rfc3987_syntax"
+"""Parses international addresses for jsonschema, which takes 1 to 2 s to import; no notebook has
+any that are checked."""
 
 
 @app.command()
@@ -284,6 +287,7 @@ def main() -> None:
     """Entry point of the `ex-cx` command."""
     os.environ.update(one_thread())  # before anything imports numpy
     gc.set_threshold(SELDOM, 20, 20)
+    sys.modules.setdefault(ADDRESSES, None)  # type: ignore[arg-type]  # as if not installed
     try:
         app()
     except Exception as error:  # nobody foresaw it

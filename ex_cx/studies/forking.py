@@ -35,8 +35,10 @@ STACK = (
     *("scipy.sparse.csgraph", "matplotlib.pyplot", "matplotlib.backends.backend_svg"),
     *("pydantic", "ruamel.yaml", "jinja2", "latex2mathml.converter", "html.parser", "sqlite3"),
     *("IPython.extensions.storemagic", "IPython.core.logger", "ipykernel.kernelapp"),
+    *("IPython.core.magics.execution", "IPython.core.completerlib", "psutil"),
     *("ipykernel.ipkernel", "ipykernel.debugger", "matplotlib_inline.backend_inline"),
-    *("zmq.utils.garbage", "ex_cx.studies.data", "ex_cx.studies.parameters"),
+    *("tornado.platform.asyncio", "zmq.utils.garbage"),
+    *("ex_cx.studies.data", "ex_cx.studies.parameters"),
 )
 """What kernels and notebooks import; what is missing fails in the notebook, where it is told."""
 ROOMS = ("linkage", "estimation", "models", "robustness", "reporting")
