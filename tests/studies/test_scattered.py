@@ -208,7 +208,7 @@ def test_a_cluster_without_workers_is_told(study_file, tmp_path, monkeypatch):
 def test_a_scheduler_that_is_lost_ends_the_batch_and_what_is_in_place_is_whole(
     study_file, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(scattered, "PATIENCE", 60.0)
+    monkeypatch.setattr(scattered, "PATIENCE", 15.0)
     study, out = study_file(more=LEVELS), tmp_path / "runs"
     at = tmp_path / "scheduler.json"
     tool = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--port", "0"]
@@ -227,6 +227,8 @@ def test_a_scheduler_that_is_lost_ends_the_batch_and_what_is_in_place_is_whole(
     )
     killer.start()
     address = json.loads(at.read_text())["address"]
+    with distributed.Client(address, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
     try:
         with pytest.raises(RunError, match=r"The dask scheduler was lost\. What is in place"):
             run_study(study, out=out, executor=Executor(kind="dask", scheduler=address))
