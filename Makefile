@@ -97,7 +97,7 @@ $(VENV)/.%: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(BENCH)/.bench: pyproject.toml tests/benchmarks/requirements.txt | $(BENCH)/bin/python
-	$(BENCH)/bin/python -m pip install --quiet --editable '.[study]' \
+	$(BENCH)/bin/python -m pip install --quiet --editable '.[lab]' \
 		--requirement tests/benchmarks/requirements.txt
 	$(BENCH)/bin/python -m compileall -q ex_cx
 	@touch $@
