@@ -26,6 +26,7 @@ COMMANDS = (
     *("demo", "simulate", "new", "check", "run", "status", "verify", "rerun", "compare", "doctor"),
 )
 HERE = "from ex_cx.studies.cli import main; main()"
+IDLE = "import sys; from ex_cx.studies import cli; cli.app = lambda: None; cli.main()"
 
 
 def ex_cx(*arguments: object, cwd=None) -> subprocess.CompletedProcess[str]:
@@ -51,6 +52,19 @@ def test_without_the_packages_of_studies_the_command_says_what_to_install():
     assert done.stderr == (
         "ex-cx needs more packages than the functions do: pip install 'ex-cx[study]'\n"
     )
+
+
+def test_a_command_that_reads_notebooks_does_not_wait_for_a_parser_of_addresses(tmp_path):
+    (tmp_path / "rfc3987_syntax.py").write_text("raise SystemExit('it was imported')")
+    read = "import nbformat; print('read')"
+    for lines, told in (
+        (f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {read}", "it was imported"),
+        (f"{IDLE}; sys.path.insert(0, {str(tmp_path)!r}); {read}", "read"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", lines], capture_output=True, text=True, check=False
+        )
+        assert told in done.stdout + done.stderr
 
 
 def test_help_names_the_commands():
